@@ -1,0 +1,1 @@
+//! One node's agent: store to plan to diff to datapath

@@ -1,0 +1,28 @@
+//! Egret's resource types, the foreign types it understands, and their schemas; no I/O.
+//!
+//! Two kinds are written by people ([`EgressPool`], [`EgressPolicy`] with its cluster-wide twin
+//! [`ClusterEgressPolicy`]); two are records with one writer each ([`EgressAddress`] by the controller,
+//! [`EgressNode`] by that node's agent). [`antrea`] holds the first dialect.
+
+pub mod address;
+pub mod antrea;
+pub mod condition;
+pub mod node;
+pub mod object;
+pub mod policy;
+pub mod pool;
+
+pub use address::{Claim, EgressAddress, EgressAddressSpec, Lease};
+pub use condition::Reason;
+pub use node::{EgressNode, EgressNodeSpec, PortUse, Wire};
+pub use object::{Kind, Object, ObjectKey};
+pub use policy::{
+    ClusterEgressPolicy, ClusterEgressPolicySpec, Destination, EgressPolicy, EgressPolicySpec, PolicyStatus, Port,
+    Protocol, WhenUnavailable,
+};
+pub use pool::{AddressRange, EgressPool, EgressPoolSpec, EgressPoolStatus, NamespaceGrant, PortSettings, Usage};
+
+/// The group of Egret's own resources.
+pub const GROUP: &str = "egret.dev";
+/// The version of Egret's own resources.
+pub const VERSION: &str = "v1alpha1";

@@ -1,0 +1,148 @@
+//! A policy: pods, where to, and by which pool.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Pods of this namespace leave by an address of a pool.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[kube(
+    group = "egret.dev",
+    version = "v1alpha1",
+    kind = "EgressPolicy",
+    derive = "PartialEq",
+    plural = "egresspolicies",
+    shortname = "epol",
+    category = "egret",
+    namespaced,
+    status = "PolicyStatus",
+    printcolumn = r#"{"name":"Pool","type":"string","jsonPath":".spec.pool"}"#,
+    printcolumn = r#"{"name":"Egress-Address","type":"string","jsonPath":".status.address"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressPolicySpec {
+    /// Pods of the policy's namespace. Empty selects all of them.
+    pub pod_selector: LabelSelector,
+    /// Where to. Empty: everything outside the cluster.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub destinations: Vec<Destination>,
+    /// Name of the EgressPool.
+    #[schemars(length(min = 1, max = 253))]
+    pub pool: String,
+    /// A certain address of the pool. Absent: the first free one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// What happens to selected packets while no gateway can carry them.
+    #[serde(default)]
+    pub when_unavailable: WhenUnavailable,
+}
+
+/// Pods of any namespace leave by an address of a pool.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[kube(
+    group = "egret.dev",
+    version = "v1alpha1",
+    kind = "ClusterEgressPolicy",
+    derive = "PartialEq",
+    plural = "clusteregresspolicies",
+    shortname = "cepol",
+    category = "egret",
+    status = "PolicyStatus",
+    printcolumn = r#"{"name":"Pool","type":"string","jsonPath":".spec.pool"}"#,
+    printcolumn = r#"{"name":"Egress-Address","type":"string","jsonPath":".status.address"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterEgressPolicySpec {
+    /// Namespaces by label. Empty selects every namespace.
+    pub namespace_selector: LabelSelector,
+    /// Pods of those namespaces. Empty selects all of them.
+    #[serde(default)]
+    pub pod_selector: LabelSelector,
+    /// Where to. Empty: everything outside the cluster.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub destinations: Vec<Destination>,
+    /// Name of the EgressPool.
+    #[schemars(length(min = 1, max = 253))]
+    pub pool: String,
+    /// A certain address of the pool. Absent: the first free one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// What happens to selected packets while no gateway can carry them.
+    #[serde(default)]
+    pub when_unavailable: WhenUnavailable,
+}
+
+/// A set of destinations: a network, less some networks, on some ports.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Destination {
+    /// The network in CIDR form.
+    pub cidr: String,
+    /// Networks inside `cidr` that do not belong to it.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub except: Vec<String>,
+    /// Only these ports. Empty: every port, and ICMP echo.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub ports: Vec<Port>,
+}
+
+/// A port or a range of ports of one protocol.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Port {
+    /// Protocol of the ports.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// First port, 1 to 65535.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// Last port, included. Absent: only `port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_port: Option<u16>,
+}
+
+/// A protocol with ports.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+pub enum Protocol {
+    /// TCP
+    #[default]
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// UDP
+    #[serde(rename = "UDP")]
+    Udp,
+}
+
+/// What happens to selected packets while no gateway can carry them.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+pub enum WhenUnavailable {
+    /// They are dropped and counted.
+    #[default]
+    Drop,
+    /// They leave the ordinary way, with the ordinary source.
+    Bypass,
+}
+
+/// What the controller says about a policy.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// The address that the selected pods use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Conditions: `Ready`.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,132 @@
+//! A pool: a set of egress addresses, the nodes they may leave by, and who may use them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A set of egress addresses and the nodes and interface they leave by.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[kube(
+    group = "egret.dev",
+    version = "v1alpha1",
+    kind = "EgressPool",
+    derive = "PartialEq",
+    plural = "egresspools",
+    shortname = "epool",
+    category = "egret",
+    status = "EgressPoolStatus",
+    printcolumn = r#"{"name":"Total","type":"integer","jsonPath":".status.usage.total"}"#,
+    printcolumn = r#"{"name":"Used","type":"integer","jsonPath":".status.usage.used"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressPoolSpec {
+    /// The addresses of the pool, in the order in which they are given out.
+    #[schemars(length(min = 1, max = 64))]
+    pub ranges: Vec<AddressRange>,
+    /// Nodes that may be gateways of this pool. Empty selects every node; only nodes with a wire that reaches
+    /// the address serve it.
+    #[serde(default)]
+    pub node_selector: LabelSelector,
+    /// The interface towards the outside on the gateways. Absent: the interface whose subnet holds the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Namespaces whose policies may use this pool. Absent: none but cluster-wide policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<NamespaceGrant>,
+    /// How the ports of an address are cut into blocks and leased.
+    #[serde(default)]
+    pub ports: PortSettings,
+}
+
+/// One range of a pool: either `cidr`, or `start` and `end`, both included.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddressRange {
+    /// A network in CIDR form; every address of it can be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<String>,
+    /// First address of the range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// Last address of the range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+}
+
+/// Which namespaces may use a pool.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NamespaceGrant {
+    /// Namespaces by name; `*` grants every namespace.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub names: Vec<String>,
+    /// Namespaces by label. Whoever may label a namespace may then grant it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// How the ports of an address are leased to source nodes.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortSettings {
+    /// Ports in one block: a power of two from 64 to 8192.
+    #[serde(default = "PortSettings::default_block_size")]
+    #[schemars(range(min = 64, max = 8192))]
+    pub block_size: u16,
+    /// Blocks that a node gets with its first selected pod, 1 to 32.
+    #[serde(default = "PortSettings::default_initial_blocks")]
+    #[schemars(range(min = 1, max = 32))]
+    pub initial_blocks: u16,
+    /// Most blocks of one address that one node may hold, 1 to 64.
+    #[serde(default = "PortSettings::default_max_blocks")]
+    #[schemars(range(min = 1, max = 64))]
+    pub max_blocks: u16,
+}
+
+impl PortSettings {
+    fn default_block_size() -> u16 {
+        1024
+    }
+    fn default_initial_blocks() -> u16 {
+        2
+    }
+    fn default_max_blocks() -> u16 {
+        32
+    }
+}
+
+impl Default for PortSettings {
+    fn default() -> Self {
+        Self {
+            block_size: Self::default_block_size(),
+            initial_blocks: Self::default_initial_blocks(),
+            max_blocks: Self::default_max_blocks(),
+        }
+    }
+}
+
+/// What the controller says about a pool.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EgressPoolStatus {
+    /// Addresses in the pool and in use.
+    #[serde(default)]
+    pub usage: Usage,
+    /// Conditions: `Ready`.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Counts of addresses.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct Usage {
+    /// Addresses that can be given out.
+    pub total: i64,
+    /// Addresses given out.
+    pub used: i64,
+}

@@ -1,0 +1,1 @@
+//! Allocation of egress addresses, leases and status

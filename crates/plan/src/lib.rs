@@ -1,0 +1,3 @@
+//! The pure core: from the objects of a cluster to the desired state of one node.
+
+pub mod tables;

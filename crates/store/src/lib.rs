@@ -1,0 +1,1 @@
+//! The seam to where objects come from: a directory of manifests
