@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* Every map, pinned by its name. Sizes of the big ones are set at load time from the agent's flags. */
+#pragma once
+#include "types.h"
+#include "reason.h"
+
+#define PINNED __uint(pinning, LIBBPF_PIN_BY_NAME)
+
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct settings); PINNED; } settings SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, REASONS); __type(key, __u32); __type(value, struct counter); PINNED; } counters SEC(".maps");
+
+/* the plan, on the pod's node */
+struct { __uint(type, BPF_MAP_TYPE_LPM_TRIE); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct network); __type(value, __u32); PINNED; } inside SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 16384); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct addr); __type(value, struct node); PINNED; } nodes SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 16384); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct addr); __type(value, struct pod); PINNED; } pods SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_LPM_TRIE); __uint(max_entries, 262144); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct rule_key); __type(value, struct rule); PINNED; } rules SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 16384); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct addr); __type(value, struct egress); PINNED; } egress SEC(".maps");
+
+/* the plan, on a gateway */
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct addr); __type(value, struct served); PINNED; } served SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct lease_key); __type(value, struct addr); PINNED; } leases SEC(".maps");
+
+/* flows, on the pod's node only */
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct flow_key); __type(value, struct flow); PINNED; } flows SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct return_key); __type(value, struct return_flow); PINNED; } returns SEC(".maps");
+/* who outside speaks UDP to a selected pod: a hint, so old entries may go */
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct flow_key); __type(value, __u32); PINNED; } inbound SEC(".maps");
+
+/* the sweep: its settings and findings, and the flows in each block */
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct sweep); PINNED; } sweep_state SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct lease_key); __type(value, __u32); PINNED; } block_use SEC(".maps");

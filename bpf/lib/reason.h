@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* The closed list of verdicts. Each packet that a program sees ends in exactly one of them, and is counted there.
+ * crates/datapath reads the names from the object's BTF, so this is the only list. */
+#pragma once
+
+enum reason {
+	/* passed to the kernel, untouched */
+	PASS_NOT_IP,		/* no IPv4 or IPv6, or a link-local helper (ARP, NDP) that is not ours to answer */
+	PASS_UNSELECTED,	/* from a known pod that no policy selects */
+	PASS_INSIDE,		/* to a destination inside the cluster */
+	PASS_ORDINARY,		/* from a selected pod, to a destination that its rules leave alone */
+	PASS_REPLY,		/* answer of a selected pod to a connection from outside */
+	PASS_UNKNOWN_POD,	/* from an unknown pod, where the node is set to pass */
+	PASS_NOT_EGRESS,	/* on the wire or underlay: neither from nor to an egress address */
+	/* sent on */
+	SENT_WIRE,		/* out of a wire with an egress address as the source */
+	SENT_OVERLAY,		/* to a gateway, by the overlay */
+	SENT_LINK,		/* to a gateway on the same link, without tunnel */
+	SENT_NODE,		/* from the wire back to the source node, by the overlay */
+	SENT_NODE_LINK,		/* from the wire back to the source node on the same link, without tunnel */
+	SENT_POD,		/* onto the pod's link */
+	ANSWERED_ARP,
+	ANSWERED_NDP,
+	ANSWERED_PROBE,
+	SENT_PROBE,
+	/* dropped */
+	DROP_MALFORMED,		/* a header is cut short or contradicts itself */
+	DROP_UNKNOWN_POD,	/* to the outside, from a source that this link or node does not know */
+	DROP_SPOOFED,		/* the source belongs to another link */
+	DROP_NO_FLOW,		/* TCP without SYN, and no flow: nothing to continue */
+	DROP_PROTOCOL,		/* a protocol without ports cannot share an address */
+	DROP_FRAGMENT,		/* a fragment has no port to tell its owner by */
+	DROP_NO_GATEWAY,	/* every gateway of the address is dead */
+	DROP_NO_BLOCK,		/* this node has no block of the address */
+	DROP_NO_PORT,		/* every port tried is in use towards this remote end */
+	DROP_FLOWS_FULL,	/* the flow table is full; what lives is not evicted */
+	DROP_TTL,		/* time to live used up */
+	DROP_NO_ROUTE,		/* the gateway's wire has no route to the destination */
+	DROP_FOREIGN_OUTER,	/* on the overlay, from no node of this cluster */
+	DROP_FOREIGN_INNER,	/* on the overlay, something that Egret does not send */
+	DROP_NOT_SERVED,	/* this node is no gateway of the source address */
+	DROP_NOT_LEASED,	/* the sending node does not lease the source port */
+	DROP_NO_LEASE,		/* to an egress port that nobody leases */
+	DROP_NO_RETURN,		/* to a leased port, but no flow of this node has it towards this remote end */
+	DROP_POD_GONE,		/* the flow's pod is gone */
+	DROP_EGRESS_GONE,	/* a rule names an egress address that this node does not have */
+	DROP_ICMP_UNMATCHED,	/* an ICMP error about no flow of ours */
+	DROP_KERNEL,		/* the kernel refused the change or the redirect */
+	REASONS,
+};

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* What user space and the programs share. The Rust mirror is crates/datapath/src/layout.rs; a test holds both
+ * against the object's BTF. Addresses and ports are in network byte order, everything else in host order. */
+#pragma once
+#include "kernel.h"
+
+/* An IPv6 address, or an IPv4 address as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
+struct addr {
+	union {
+		__u8 bytes[16];
+		__be32 words[4];
+		__u64 halves[2];
+	};
+};
+
+struct settings {
+	__u32 overlay_link;	/* ifindex of the overlay device */
+	__u32 underlay_link;	/* ifindex of the interface between nodes */
+	__u16 overlay_mtu;	/* largest inner packet, bytes */
+	__u8 hold_unknown;	/* drop what an unknown pod sends outside */
+	__u8 ready;		/* answer probes: everything is programmed and a wire has a carrier */
+	__u8 overlay_mac[6];	/* every node's overlay device has this one */
+	__u8 underlay_mac[6];
+	__u64 hash_seed;	/* makes port choice unguessable */
+};
+
+struct network {		/* LPM key */
+	__u32 prefix;		/* bits, over the 128 of the address */
+	struct addr addr;
+};
+
+struct node {
+	__u8 mac[6];
+	__u8 on_link;		/* mac is valid: same link as this node */
+	__u8 pad;
+};
+
+struct pod {
+	__u64 rules;		/* 0: known, and no policy selects it */
+	__u32 link;
+	__u8 mac[6];
+	__u8 host_mac[6];
+};
+
+struct rule_key {		/* LPM key */
+	__u32 prefix;		/* 64 + bits over the 128 of the address */
+	__u8 set[8];		/* rule set, big endian */
+	struct addr addr;
+};
+
+#define PORT_RULES 16
+
+enum rule_action { RULE_ORDINARY = 0, RULE_EGRESS = 1 };
+
+struct port_rule {
+	struct addr egress;
+	__u16 first;		/* host order, included */
+	__u16 last;
+	__u8 protocol;		/* IPPROTO_TCP, IPPROTO_UDP, or 0: any packet, ports do not matter */
+	__u8 action;
+	__u8 pad[2];
+};
+
+struct rule {
+	__u32 count;
+	__u32 pad;
+	struct port_rule ports[PORT_RULES];
+};
+
+#define BLOCKS 64
+
+enum path { PATH_NONE = 0, PATH_WIRE = 1, PATH_OVERLAY = 2, PATH_LINK = 3 };
+
+struct egress {
+	struct addr gateway;	/* underlay address, for PATH_OVERLAY and PATH_LINK */
+	__u32 link;		/* for PATH_WIRE and PATH_LINK */
+	__u8 path;
+	__u8 shift;		/* log2 of the ports in a block */
+	__u16 block_count;
+	__u16 blocks[BLOCKS];	/* first ports, host order */
+};
+
+struct served {
+	__u32 wire;
+	__u8 holder;
+	__u8 shift;
+	__u8 pad[2];
+};
+
+struct lease_key {
+	struct addr egress;
+	__u16 block;		/* port >> shift, host order */
+	__u16 pad;
+};
+
+struct flow_key {
+	struct addr pod;
+	struct addr remote;
+	__be16 pod_port;	/* TCP and UDP port, or ICMP echo id */
+	__be16 remote_port;	/* 0 for ICMP */
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+struct flow {
+	struct addr egress;
+	__be16 egress_port;
+	__u8 flags;		/* TCP flags that the pod has sent */
+	__u8 pad;
+	__u32 seen;		/* seconds since boot */
+};
+
+struct return_key {
+	struct addr egress;
+	struct addr remote;
+	__be16 egress_port;
+	__be16 remote_port;
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+struct return_flow {
+	struct addr pod;
+	__be16 pod_port;
+	__u8 flags;		/* TCP flags that the remote end has sent */
+	__u8 pad;
+	__u32 seen;
+};
+
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Idle times in seconds, and what a sweep found. One entry, written by user space before, read after. */
+struct sweep {
+	__u32 tcp_established;
+	__u32 tcp_transitory;
+	__u32 tcp_closed;
+	__u32 udp;
+	__u32 icmp;
+	__u32 kept;
+	__u32 expired;
+	__u32 orphaned;		/* flows whose pod or rule is gone: removed */
+};
+
+/* Payload of a probe frame on the overlay, ethertype PROBE_ETHERTYPE. */
+struct probe {
+	__be32 magic;
+	__u8 kind;		/* 1 question, 2 answer */
+	__u8 ready;		/* in an answer: the gateway can carry packets now */
+	__u8 pad[2];
+	struct addr target;	/* underlay address of the gateway asked */
+	__be64 nonce;
+};
+
+#define PROBE_ETHERTYPE 0x88B5	/* IEEE 802 local experimental */
+#define PROBE_MAGIC 0x45675062
+
+/* Virtual network identifiers on the overlay: the direction of what is inside. */
+#define VNI_TO_WIRE 0x0e6701
+#define VNI_TO_POD 0x0e6702
+#define VNI_PROBE 0x0e6703
