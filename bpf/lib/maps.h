@@ -23,8 +23,8 @@ struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(m
 /* flows, on the pod's node only */
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct flow_key); __type(value, struct flow); PINNED; } flows SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct return_key); __type(value, struct return_flow); PINNED; } returns SEC(".maps");
-/* who outside speaks UDP to a selected pod: a hint, so old entries may go */
-struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct flow_key); __type(value, __u32); PINNED; } inbound SEC(".maps");
+/* who outside opened a conversation with a selected pod: a hint, so old entries may go */
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 65536); __type(key, struct flow_key); __type(value, __u32); PINNED; } inbound SEC(".maps");
 
 /* the sweep: its settings and findings, and the flows in each block */
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct sweep); PINNED; } sweep_state SEC(".maps");

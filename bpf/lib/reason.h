@@ -19,10 +19,10 @@ enum reason {
 	SENT_NODE,		/* from the wire back to the source node, by the overlay */
 	SENT_NODE_LINK,		/* from the wire back to the source node on the same link, without tunnel */
 	SENT_POD,		/* onto the pod's link */
-	ANSWERED_ARP,
-	ANSWERED_NDP,
-	ANSWERED_PROBE,
-	SENT_PROBE,
+	ANSWERED_ARP,		/* for an egress address that this node holds */
+	ANSWERED_NDP,		/* for an egress address that this node holds */
+	ANSWERED_PROBE,		/* a node asked whether this gateway is alive */
+	SENT_PROBE,		/* this node asked a gateway */
 	/* dropped */
 	DROP_MALFORMED,		/* a header is cut short or contradicts itself */
 	DROP_UNKNOWN_POD,	/* to the outside, from a source that this link or node does not know */
@@ -35,6 +35,7 @@ enum reason {
 	DROP_NO_PORT,		/* every port tried is in use towards this remote end */
 	DROP_FLOWS_FULL,	/* the flow table is full; what lives is not evicted */
 	DROP_TTL,		/* time to live used up */
+	DROP_TOO_BIG,		/* larger than the next link carries */
 	DROP_NO_ROUTE,		/* the gateway's wire has no route to the destination */
 	DROP_FOREIGN_OUTER,	/* on the overlay, from no node of this cluster */
 	DROP_FOREIGN_INNER,	/* on the overlay, something that Egret does not send */
