@@ -28,7 +28,7 @@ struct settings {
 struct network {		/* LPM key */
 	__u32 prefix;		/* bits, over the 128 of the address */
 	struct addr addr;
-};
+} __attribute__((packed, aligned(4)));	/* a hole before the address would count as prefix bits */
 
 struct node {
 	__u8 mac[6];
@@ -47,7 +47,7 @@ struct rule_key {		/* LPM key */
 	__u32 prefix;		/* 64 + bits over the 128 of the address */
 	__u8 set[8];		/* rule set, big endian */
 	struct addr addr;
-};
+} __attribute__((packed, aligned(4)));
 
 #define PORT_RULES 16
 
@@ -91,7 +91,7 @@ struct served {
 struct lease_key {
 	struct addr egress;
 	__u16 block;		/* port >> shift, host order */
-	__u16 pad;
+	__u16 pad[3];		/* up to the alignment: all of a key's bytes are compared */
 };
 
 struct flow_key {
