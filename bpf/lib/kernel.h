@@ -7,17 +7,30 @@
 #include <linux/types.h>
 #include <linux/pkt_cls.h>
 #include <linux/if_ether.h>
-#include <linux/if_arp.h>
-#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
-#include <linux/icmp.h>
-#include <linux/icmpv6.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
+
+/* RFC 792 and RFC 4443; the kernel's own headers of these bring libc along */
+struct icmphdr {
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be16 id;		/* of an echo */
+	__be16 sequence;	/* of an echo; the next hop's MTU in "fragmentation needed" */
+};
+
+#define ICMP_ECHOREPLY 0
+#define ICMP_DEST_UNREACH 3
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY 129
 
 #ifndef AF_INET
 #define AF_INET 2

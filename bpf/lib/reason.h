@@ -48,4 +48,5 @@ enum reason {
 	DROP_ICMP_UNMATCHED,	/* an ICMP error about no flow of ours */
 	DROP_KERNEL,		/* the kernel refused the change or the redirect */
 	REASONS,
+	GO_ON = REASONS,	/* no verdict: the next question decides */
 };

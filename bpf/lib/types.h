@@ -70,7 +70,7 @@ struct rule {
 
 #define BLOCKS 64
 
-enum path { PATH_NONE = 0, PATH_WIRE = 1, PATH_OVERLAY = 2, PATH_LINK = 3 };
+enum egress_path { PATH_NONE = 0, PATH_WIRE = 1, PATH_OVERLAY = 2, PATH_LINK = 3 };
 
 struct egress {
 	struct addr gateway;	/* underlay address, for PATH_OVERLAY and PATH_LINK */
@@ -83,9 +83,9 @@ struct egress {
 
 struct served {
 	__u32 wire;
+	__u8 mac[6];		/* the wire's: what a holder answers */
 	__u8 holder;
 	__u8 shift;
-	__u8 pad[2];
 };
 
 struct lease_key {

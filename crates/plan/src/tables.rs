@@ -141,6 +141,8 @@ pub enum Path {
 pub struct ServedEntry {
     /// The wire it leaves by.
     pub wire: LinkIndex,
+    /// The wire's link-layer address: what a holder answers.
+    pub mac: Mac,
     /// This node answers ARP and NDP for it now.
     pub holder: bool,
     /// Ports in one block, a power of two.

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* The programs, one for each place where packets are met. Each asks its questions in the headers below lib/ and
+ * ends in one counted reason (lib/reason.h). */
+#include "lib/gateway.h"
+#include "lib/inbound.h"
+#include "lib/neighbour.h"
+#include "lib/outbound.h"
+#include "lib/probe.h"
+#include "lib/sweep.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+/* tc ingress of the host's end of a pod's link: what the pod sends */
+SEC("classifier")
+int from_pod(struct __sk_buff *skb)
+{
+	return finish(skb, pod_packet(skb));
+}
+
+/* tc egress of the same link: what the kernel brings to the pod by the ordinary way; passed always */
+SEC("classifier")
+int to_pod(struct __sk_buff *skb)
+{
+	note_inbound(skb);
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline enum reason overlay_packet(struct __sk_buff *skb)
+{
+	const struct settings *settings = node_settings();
+	struct packet p = {};
+	struct addr node;
+	enum reason reason;
+	__u32 vni;
+
+	if (!settings || !get_tunnel(skb, &node, &vni))
+		return DROP_FOREIGN_OUTER;
+	if (!bpf_map_lookup_elem(&nodes, &node))
+		return DROP_FOREIGN_OUTER;
+	if (vni == VNI_PROBE)
+		return answer_probe(skb, settings, &node);
+	reason = read_addresses(skb, &p);
+	if (reason == GO_ON)
+		reason = read_ports(skb, &p);
+	if (reason != GO_ON)
+		return reason == PASS_NOT_IP ? DROP_FOREIGN_INNER : reason;
+	switch (vni) {
+	case VNI_TO_WIRE:
+		return forward_out(skb, &p, &node);
+	case VNI_TO_POD:
+		return to_pod_of_flow(skb, &p, settings);
+	}
+	return DROP_FOREIGN_INNER;
+}
+
+/* tc ingress of the overlay device: from another node, decapsulated */
+SEC("classifier")
+int from_overlay(struct __sk_buff *skb)
+{
+	return finish(skb, overlay_packet(skb));
+}
+
+/* tc egress of the overlay device: only the agent's probes need a direction, the rest has one */
+SEC("classifier")
+int to_overlay(struct __sk_buff *skb)
+{
+	enum reason reason;
+
+	if (skb->protocol != bpf_htons(PROBE_ETHERTYPE))
+		return TC_ACT_UNSPEC;
+	reason = send_probe(skb);
+	if (reason == GO_ON)
+		return TC_ACT_UNSPEC;
+	count(skb, reason);
+	return reason == SENT_PROBE ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+static __always_inline enum reason wire_packet(struct __sk_buff *skb)
+{
+	const struct settings *settings = node_settings();
+	const struct served *served_entry;
+	struct packet p = {};
+	enum reason reason;
+
+	if (!settings)
+		return PASS_NOT_EGRESS;
+	if (skb->protocol == bpf_htons(ETH_P_ARP))
+		return answer_arp(skb);
+	reason = read_addresses(skb, &p);
+	if (reason != GO_ON)
+		return reason == DROP_MALFORMED ? PASS_NOT_EGRESS : reason;
+	if (p.protocol == IPPROTO_ICMPV6 && p.family == 6) {
+		reason = answer_nd(skb, &p);
+		if (reason != GO_ON)
+			return reason;
+	}
+	served_entry = bpf_map_lookup_elem(&served, &p.dst);
+	if (!served_entry)
+		return PASS_NOT_EGRESS;
+	reason = read_ports(skb, &p);
+	return reason == GO_ON ? steer_back(skb, &p, settings, served_entry) : reason;
+}
+
+/* tc ingress of a wire: from the outside */
+SEC("classifier")
+int from_wire(struct __sk_buff *skb)
+{
+	return finish(skb, wire_packet(skb));
+}
+
+/* Without tunnel the sender is known by its link-layer address, as it is by the outer address with one. */
+static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
+{
+	const struct settings *settings = node_settings();
+	const struct served *served_entry;
+	const struct addr *owner;
+	const struct node *node;
+	struct packet p = {};
+	struct addr sender;
+	struct ethhdr *eth;
+
+	if (!settings || read_addresses(skb, &p) != GO_ON)
+		return PASS_NOT_EGRESS;
+	served_entry = bpf_map_lookup_elem(&served, &p.src);
+	if (served_entry) {
+		if (read_ports(skb, &p) != GO_ON)
+			return DROP_MALFORMED;
+		owner = leaseholder(&p.src, served_entry, p.sport);
+		if (!owner)
+			return DROP_NOT_LEASED;
+		sender = *owner;
+		node = bpf_map_lookup_elem(&nodes, &sender);
+		eth = bytes(skb, 0, sizeof(*eth));
+		if (!eth || !node || !node->on_link || __builtin_memcmp(eth->h_source, node->mac, ETH_ALEN))
+			return DROP_FOREIGN_OUTER;
+		return forward_out(skb, &p, &sender);
+	}
+	if (!bpf_map_lookup_elem(&egress, &p.dst))
+		return PASS_NOT_EGRESS;
+	if (read_ports(skb, &p) != GO_ON)
+		return DROP_MALFORMED;
+	return to_pod_of_flow(skb, &p, settings);
+}
+
+/* tc ingress of the underlay interface, where nodes on one link steer without tunnel */
+SEC("classifier")
+int from_underlay(struct __sk_buff *skb)
+{
+	return finish(skb, underlay_packet(skb));
+}
+
+/* attached nowhere: run by the agent */
+SEC("classifier")
+int sweep(struct __sk_buff *skb)
+{
+	sweep_all();
+	return TC_ACT_OK;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* Towards a pod. What comes back to an egress address goes onto the pod's link at once; what comes the ordinary
+ * way from outside is only noted, so that the pod's answers are known as answers. */
+#pragma once
+#include "classify.h"
+#include "flow.h"
+#include "mss.h"
+
+/* A packet to (egress address, port): to the pod that has the flow. */
+static __always_inline enum reason to_pod_of_flow(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
+{
+	struct return_key key = {};
+	struct return_flow *back;
+	const struct pod *pod;
+	struct addr pod_addr;
+	__be16 pod_port;
+
+	if (!has_ports(p) || p->kind == KIND_ECHO_REQUEST)
+		return p->kind == KIND_FRAGMENT ? DROP_FRAGMENT : DROP_NO_RETURN;
+	key.egress = p->dst;
+	key.remote = p->src;
+	key.egress_port = p->dport;
+	key.remote_port = p->sport;
+	key.protocol = p->protocol;
+	back = bpf_map_lookup_elem(&returns, &key);
+	if (!back)
+		return DROP_NO_RETURN;
+	touch_return(back, p);
+	pod_addr = back->pod;
+	pod_port = back->pod_port;
+	pod = bpf_map_lookup_elem(&pods, &pod_addr);
+	if (!pod)
+		return DROP_POD_GONE;
+	if (p->ttl <= 1)
+		return DROP_TTL;
+	clamp_mss(skb, p, settings);
+	if (!age(skb, p) || !rewrite(skb, p, DESTINATION, &pod_addr, pod_port) || !set_macs(skb, pod->mac, pod->host_mac))
+		return DROP_KERNEL;
+	return redirected(bpf_redirect_peer(pod->link, 0), SENT_POD);
+}
+
+static __always_inline void note_inbound(struct __sk_buff *skb)
+{
+	struct flow_key key = {};
+	struct packet p = {};
+	const struct pod *pod;
+	__u32 now;
+
+	if (read_addresses(skb, &p) != GO_ON)
+		return;
+	pod = bpf_map_lookup_elem(&pods, &p.dst);
+	if (!pod || !pod->rules || is_inside(&p.src))
+		return;
+	if (read_ports(skb, &p) != GO_ON || !has_ports(&p) || p.kind == KIND_ECHO_REPLY)
+		return;
+	key.pod = p.dst;
+	key.remote = p.src;
+	key.protocol = p.protocol;
+	if (p.kind == KIND_ECHO_REQUEST) {
+		key.remote_port = p.sport;	/* the pod's echo reply has the id there */
+	} else {
+		key.pod_port = p.dport;
+		key.remote_port = p.sport;
+	}
+	if (bpf_map_lookup_elem(&inbound, &key))
+		return;
+	now = now_seconds();
+	bpf_map_update_elem(&inbound, &key, &now, BPF_ANY);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* A SYN must not promise more than the overlay carries (RFC 6691, RFC 4459 section 3.2). */
+#pragma once
+#include "rewrite.h"
+
+#define TCP_OPTIONS 10
+#define OPTION_END 0
+#define OPTION_NOP 1
+#define OPTION_MSS 2
+
+static __always_inline __u16 largest_segment(const struct packet *p, const struct settings *settings)
+{
+	return settings->overlay_mtu - (p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) - sizeof(struct tcphdr);
+}
+
+/* The checksum counts words of 16 bits, so the change is made on the words that the value touches. */
+static __always_inline void lower(struct __sk_buff *skb, const struct packet *p, __u32 value_at, __u16 most)
+{
+	__u32 odd = (value_at - p->l4) & 1;
+	__u32 at = value_at - odd;
+	__u8 from[4], to[4];
+	__u16 mss;
+
+	if (bpf_skb_load_bytes(skb, at, from, 4))
+		return;
+	mss = odd ? (from[1] << 8 | from[2]) : (from[0] << 8 | from[1]);
+	if (mss <= most)
+		return;
+	memcpy(to, from, 4);
+	if (odd) {
+		to[1] = most >> 8;
+		to[2] = most & 0xff;
+	} else {
+		to[0] = most >> 8;
+		to[1] = most & 0xff;
+	}
+	if (bpf_skb_store_bytes(skb, at, to, 4, 0))
+		return;
+	bpf_l4_csum_replace(skb, checksum_offset(p), *(__be32 *)from, *(__be32 *)to, 4);
+}
+
+static __always_inline void clamp_mss(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
+{
+	__u32 at = p->l4 + sizeof(struct tcphdr);
+	__u8 offset_field, option[2];
+	__u32 end;
+
+	if (p->kind != KIND_TCP || !(p->tcp_flags & TCP_SYN))
+		return;
+	if (bpf_skb_load_bytes(skb, p->l4 + 12, &offset_field, 1))
+		return;
+	end = p->l4 + (offset_field >> 4) * 4;
+	for (int i = 0; i < TCP_OPTIONS; i++) {
+		if (at + 2 > end || bpf_skb_load_bytes(skb, at, option, 2) || option[0] == OPTION_END)
+			return;
+		if (option[0] == OPTION_NOP) {
+			at++;
+			continue;
+		}
+		if (option[0] == OPTION_MSS && option[1] == 4) {
+			lower(skb, p, at + 2, largest_segment(p, settings));
+			return;
+		}
+		if (option[1] < 2)
+			return;
+		at += option[1];
+	}
+}

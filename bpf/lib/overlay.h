@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* Between nodes: through the overlay device, which encapsulates by the metadata set here, or straight to a
+ * neighbour on the same link. */
+#pragma once
+#include "rewrite.h"
+#include "verdict.h"
+
+#define OVERLAY_TTL 64
+
+static __always_inline bool set_tunnel(struct __sk_buff *skb, const struct addr *node, __u32 vni)
+{
+	struct bpf_tunnel_key key = { .tunnel_id = vni, .tunnel_ttl = OVERLAY_TTL };
+
+	if (is_v4(node)) {
+		key.remote_ipv4 = bpf_ntohl(node->words[3]);
+		return !bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX);
+	}
+	memcpy(key.remote_ipv6, node, sizeof(key.remote_ipv6));
+	return !bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6);
+}
+
+/* Which node sent this, and what for. */
+static __always_inline bool get_tunnel(struct __sk_buff *skb, struct addr *node, __u32 *vni)
+{
+	struct bpf_tunnel_key key = {};
+
+	if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0)) {
+		map_v4(node, bpf_htonl(key.remote_ipv4));
+	} else if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6)) {
+		memcpy(node, key.remote_ipv6, sizeof(*node));
+	} else {
+		return false;
+	}
+	*vni = key.tunnel_id;
+	return true;
+}
+
+static __always_inline enum reason to_node(struct __sk_buff *skb, const struct settings *settings,
+					   const struct addr *node, __u32 vni, enum reason sent)
+{
+	if (!set_macs(skb, settings->overlay_mac, settings->overlay_mac) || !set_tunnel(skb, node, vni))
+		return DROP_KERNEL;
+	return redirected(bpf_redirect(settings->overlay_link, 0), sent);
+}
+
+static __always_inline enum reason to_neighbour(const struct addr *node, __u32 link, enum reason sent)
+{
+	struct bpf_redir_neigh next = {};
+
+	if (is_v4(node)) {
+		next.nh_family = AF_INET;
+		next.ipv4_nh = node->words[3];
+	} else {
+		next.nh_family = AF_INET6;
+		memcpy(next.ipv6_nh, node, sizeof(next.ipv6_nh));
+	}
+	return redirected(bpf_redirect_neigh(link, &next, sizeof(next), 0), sent);
+}
