@@ -118,6 +118,8 @@ static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 	struct packet p = {};
 	struct addr sender;
 	struct ethhdr *eth;
+	enum reason reason;
+	__be16 port;
 
 	if (!settings || read_addresses(skb, &p) != GO_ON)
 		return PASS_NOT_EGRESS;
@@ -125,7 +127,10 @@ static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 	if (served_entry) {
 		if (read_ports(skb, &p) != GO_ON)
 			return DROP_MALFORMED;
-		owner = leaseholder(&p.src, served_entry, p.sport);
+		reason = leaving_port(skb, &p, &port);
+		if (reason != GO_ON)
+			return reason;
+		owner = leaseholder(&p.src, served_entry, port);
 		if (!owner)
 			return DROP_NOT_LEASED;
 		sender = *owner;

@@ -13,9 +13,46 @@ static __always_inline const struct addr *leaseholder(const struct addr *egress,
 	return bpf_map_lookup_elem(&leases, &key);
 }
 
-static __always_inline bool ours(const struct packet *p)
+/* The egress port of a packet that leaves: its source port, or, of an error, the port it complains to. */
+static __always_inline enum reason leaving_port(struct __sk_buff *skb, const struct packet *p, __be16 *port)
 {
-	return p->kind == KIND_TCP || p->kind == KIND_UDP || p->kind == KIND_ECHO_REQUEST;
+	struct packet quoted = {};
+
+	switch (p->kind) {
+	case KIND_TCP:
+	case KIND_UDP:
+	case KIND_ECHO_REQUEST:
+		*port = p->sport;
+		return GO_ON;
+	case KIND_ICMP_ERROR:
+		if (read_quoted(skb, p, &quoted) != GO_ON || !same(&quoted.dst, &p->src))
+			return DROP_ICMP_UNMATCHED;
+		*port = quoted.dport;
+		return GO_ON;
+	}
+	return DROP_FOREIGN_INNER;
+}
+
+/* The egress port of a packet that comes back. */
+static __always_inline enum reason returning_port(struct __sk_buff *skb, const struct packet *p, __be16 *port)
+{
+	struct packet quoted = {};
+
+	switch (p->kind) {
+	case KIND_TCP:
+	case KIND_UDP:
+	case KIND_ECHO_REPLY:
+		*port = p->dport;
+		return GO_ON;
+	case KIND_ICMP_ERROR:
+		if (read_quoted(skb, p, &quoted) != GO_ON || !same(&quoted.src, &p->dst))
+			return DROP_ICMP_UNMATCHED;
+		*port = quoted.sport;
+		return GO_ON;
+	case KIND_FRAGMENT:
+		return DROP_FRAGMENT;
+	}
+	return DROP_NO_LEASE;
 }
 
 /* From a source node to the outside. */
@@ -23,12 +60,15 @@ static __always_inline enum reason forward_out(struct __sk_buff *skb, const stru
 {
 	const struct served *served_entry = bpf_map_lookup_elem(&served, &p->src);
 	const struct addr *owner;
+	enum reason reason;
+	__be16 port;
 
 	if (!served_entry)
 		return DROP_NOT_SERVED;
-	if (!ours(p))
-		return DROP_FOREIGN_INNER;
-	owner = leaseholder(&p->src, served_entry, p->sport);
+	reason = leaving_port(skb, p, &port);
+	if (reason != GO_ON)
+		return reason;
+	owner = leaseholder(&p->src, served_entry, port);
 	if (!owner || !same(owner, node))
 		return DROP_NOT_LEASED;
 	if (p->ttl <= 1)
@@ -44,15 +84,14 @@ static __always_inline enum reason steer_back(struct __sk_buff *skb, const struc
 {
 	const struct addr *owner;
 	const struct node *node;
+	enum reason reason;
 	struct addr to;
+	__be16 port;
 
-	if (p->kind == KIND_FRAGMENT)
-		return DROP_FRAGMENT;
-	if (p->kind == KIND_ICMP_ERROR)
-		return DROP_ICMP_UNMATCHED;
-	if (!has_ports(p) || p->kind == KIND_ECHO_REQUEST)
-		return DROP_NO_LEASE;
-	owner = leaseholder(&p->dst, served_entry, p->dport);
+	reason = returning_port(skb, p, &port);
+	if (reason != GO_ON)
+		return reason;
+	owner = leaseholder(&p->dst, served_entry, port);
 	if (!owner)
 		return DROP_NO_LEASE;
 	to = *owner;

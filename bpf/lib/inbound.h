@@ -4,10 +4,18 @@
 #pragma once
 #include "classify.h"
 #include "flow.h"
+#include "icmp_error.h"
 #include "mss.h"
 
+static __always_inline enum reason onto_link(struct __sk_buff *skb, const struct pod *pod)
+{
+	if (!set_macs(skb, pod->mac, pod->host_mac))
+		return DROP_KERNEL;
+	return redirected(bpf_redirect_peer(pod->link, 0), SENT_POD);
+}
+
 /* A packet to (egress address, port): to the pod that has the flow. */
-static __always_inline enum reason to_pod_of_flow(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
+static __always_inline enum reason answer_to_pod(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
 {
 	struct return_key key = {};
 	struct return_flow *back;
@@ -15,8 +23,6 @@ static __always_inline enum reason to_pod_of_flow(struct __sk_buff *skb, const s
 	struct addr pod_addr;
 	__be16 pod_port;
 
-	if (!has_ports(p) || p->kind == KIND_ECHO_REQUEST)
-		return p->kind == KIND_FRAGMENT ? DROP_FRAGMENT : DROP_NO_RETURN;
 	key.egress = p->dst;
 	key.remote = p->src;
 	key.egress_port = p->dport;
@@ -31,12 +37,59 @@ static __always_inline enum reason to_pod_of_flow(struct __sk_buff *skb, const s
 	pod = bpf_map_lookup_elem(&pods, &pod_addr);
 	if (!pod)
 		return DROP_POD_GONE;
+	clamp_mss(skb, p, settings);
+	if (!age(skb, p) || !rewrite(skb, p, DESTINATION, &pod_addr, pod_port))
+		return DROP_KERNEL;
+	return onto_link(skb, pod);
+}
+
+/* An error about a packet that left as (egress address, port). It keeps no flow alive and ends none. */
+static __always_inline enum reason error_to_pod(struct __sk_buff *skb, const struct packet *p)
+{
+	struct packet quoted = {};
+	struct return_key key = {};
+	const struct return_flow *back;
+	const struct pod *pod;
+	struct addr pod_addr;
+	__be16 pod_port;
+	enum reason reason = read_quoted(skb, p, &quoted);
+
+	if (reason != GO_ON)
+		return reason;
+	key.egress = quoted.src;
+	key.remote = quoted.dst;
+	key.egress_port = quoted.sport;
+	key.remote_port = quoted.dport;
+	key.protocol = quoted.protocol;
+	back = bpf_map_lookup_elem(&returns, &key);
+	if (!back || !same(&quoted.src, &p->dst))
+		return DROP_ICMP_UNMATCHED;
+	pod_addr = back->pod;
+	pod_port = back->pod_port;
+	pod = bpf_map_lookup_elem(&pods, &pod_addr);
+	if (!pod)
+		return DROP_POD_GONE;
+	if (!age(skb, p) || !rewrite_quoted(skb, p, &quoted, SOURCE, &pod_addr, pod_port) ||
+	    !rewrite_error(skb, p, DESTINATION, &pod_addr))
+		return DROP_KERNEL;
+	return onto_link(skb, pod);
+}
+
+static __always_inline enum reason to_pod_of_flow(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
+{
 	if (p->ttl <= 1)
 		return DROP_TTL;
-	clamp_mss(skb, p, settings);
-	if (!age(skb, p) || !rewrite(skb, p, DESTINATION, &pod_addr, pod_port) || !set_macs(skb, pod->mac, pod->host_mac))
-		return DROP_KERNEL;
-	return redirected(bpf_redirect_peer(pod->link, 0), SENT_POD);
+	switch (p->kind) {
+	case KIND_TCP:
+	case KIND_UDP:
+	case KIND_ECHO_REPLY:
+		return answer_to_pod(skb, p, settings);
+	case KIND_ICMP_ERROR:
+		return error_to_pod(skb, p);
+	case KIND_FRAGMENT:
+		return DROP_FRAGMENT;
+	}
+	return DROP_NO_RETURN;
 }
 
 static __always_inline void note_inbound(struct __sk_buff *skb)

@@ -4,6 +4,7 @@
 #pragma once
 #include "classify.h"
 #include "flow.h"
+#include "icmp_error.h"
 #include "mss.h"
 #include "overlay.h"
 #include "wire.h"
@@ -48,8 +49,6 @@ static __always_inline enum reason first_packet(const struct packet *p, const st
 		return DROP_NO_FLOW;
 	case KIND_FRAGMENT:
 		return DROP_FRAGMENT;
-	case KIND_ICMP_ERROR:
-		return DROP_ICMP_UNMATCHED;
 	default:
 		return DROP_PROTOCOL;
 	}
@@ -59,6 +58,44 @@ static __always_inline enum reason first_packet(const struct packet *p, const st
 	if (egress_entry->path == PATH_NONE)
 		return DROP_NO_GATEWAY;
 	return open_flow(p, key, address, egress_entry, flow);
+}
+
+/* The pod complains about a packet that came back to one of its flows. */
+static __always_inline enum reason pod_error(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+					   const struct pod *pod)
+{
+	const struct egress *egress_entry;
+	const struct flow *found;
+	struct packet quoted = {};
+	struct flow_key key = {};
+	struct flow flow;
+	enum reason reason;
+
+	if (is_inside(&p->dst))
+		return PASS_INSIDE;
+	reason = read_quoted(skb, p, &quoted);
+	if (reason != GO_ON)
+		return reason;
+	key.pod = quoted.dst;
+	key.remote = quoted.src;
+	key.pod_port = quoted.dport;
+	key.remote_port = quoted.sport;
+	key.protocol = quoted.protocol;
+	if (bpf_map_lookup_elem(&inbound, &key))
+		return PASS_REPLY;
+	found = bpf_map_lookup_elem(&flows, &key);
+	if (!found || !same(&quoted.dst, &p->src))
+		return chosen_egress(p, pod->rules) ? DROP_ICMP_UNMATCHED : PASS_ORDINARY;
+	flow = *found;
+	egress_entry = bpf_map_lookup_elem(&egress, &flow.egress);
+	if (!egress_entry)
+		return DROP_EGRESS_GONE;
+	if (p->ttl <= 1)
+		return DROP_TTL;
+	if (!age(skb, p) || !rewrite_quoted(skb, p, &quoted, DESTINATION, &flow.egress, flow.egress_port) ||
+	    !rewrite_error(skb, p, SOURCE, &flow.egress))
+		return DROP_KERNEL;
+	return send_out(skb, p, settings, &flow.egress, egress_entry);
 }
 
 static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct packet *p, const struct settings *settings,
@@ -71,6 +108,8 @@ static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct pa
 
 	if (reason != GO_ON)
 		return reason;
+	if (p->kind == KIND_ICMP_ERROR)
+		return pod_error(skb, p, settings, pod);
 	flow_key_of(p, &key);
 	found = bpf_map_lookup_elem(&flows, &key);
 	if (found && has_ports(p)) {

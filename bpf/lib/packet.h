@@ -72,9 +72,9 @@ static __always_inline void *bytes(struct __sk_buff *skb, __u32 offset, __u32 si
 	return linear(skb, offset, size);
 }
 
-static __always_inline enum reason read_v4(struct __sk_buff *skb, struct packet *p)
+static __always_inline enum reason read_v4(struct __sk_buff *skb, struct packet *p, __u32 at)
 {
-	struct iphdr *ip = bytes(skb, L3, sizeof(*ip));
+	struct iphdr *ip = bytes(skb, at, sizeof(*ip));
 
 	if (!ip || ip->version != 4 || ip->ihl < 5)
 		return DROP_MALFORMED;
@@ -84,16 +84,16 @@ static __always_inline enum reason read_v4(struct __sk_buff *skb, struct packet 
 	p->protocol = ip->protocol;
 	p->ttl = ip->ttl;
 	p->fragment = (ip->frag_off & bpf_htons(0x3fff)) != 0;
-	p->l4 = L3 + ip->ihl * 4;
+	p->l4 = at + ip->ihl * 4;
 	return GO_ON;
 }
 
 /* Extension headers that a transport header may stand behind: RFC 8200 section 4.1. */
 #define EXTENSIONS 4
 
-static __always_inline enum reason read_v6(struct __sk_buff *skb, struct packet *p)
+static __always_inline enum reason read_v6(struct __sk_buff *skb, struct packet *p, __u32 at)
 {
-	struct ipv6hdr *ip = bytes(skb, L3, sizeof(*ip));
+	struct ipv6hdr *ip = bytes(skb, at, sizeof(*ip));
 	__u8 next;
 
 	if (!ip || ip->version != 6)
@@ -103,7 +103,7 @@ static __always_inline enum reason read_v6(struct __sk_buff *skb, struct packet 
 	memcpy(&p->dst, &ip->daddr, 16);
 	p->ttl = ip->hop_limit;
 	next = ip->nexthdr;
-	p->l4 = L3 + sizeof(*ip);
+	p->l4 = at + sizeof(*ip);
 	for (int i = 0; i < EXTENSIONS; i++) {
 		__u8 *extension;
 
@@ -128,9 +128,9 @@ static __always_inline enum reason read_addresses(struct __sk_buff *skb, struct 
 {
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
-		return read_v4(skb, p);
+		return read_v4(skb, p, L3);
 	case bpf_htons(ETH_P_IPV6):
-		return read_v6(skb, p);
+		return read_v6(skb, p, L3);
 	default:
 		return PASS_NOT_IP;
 	}
