@@ -1,1 +1,21 @@
-//! The seam to where objects come from: a directory of manifests
+//! Where objects come from and records go to: the seam between Egret and the outside of a node's kernel.
+//!
+//! [`Store`] is the seam; [`Directory`] is the shell that needs no cluster: a directory of manifests as people
+//! have them, with the records and statuses that Egret writes in `.egret` below it. Reading is forgiving where
+//! nothing can go wrong by it (several documents in a file, lists, sequences, kinds that are not ours), and
+//! where something is broken it names the file, object, field and cure, and keeps what was in force before.
+
+mod decode;
+mod directory;
+mod document;
+mod manifests;
+mod problem;
+mod records;
+mod seam;
+mod texts;
+mod watch;
+
+pub use directory::Directory;
+pub use problem::{Problem, StoreError};
+pub use records::Files;
+pub use seam::{Progress, Recorder, Snapshot, Store};

@@ -1,0 +1,179 @@
+//! From one manifest as a value to one object, or to the reason why not.
+
+use egret_api::{Kind, Object, ObjectKey};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// What a manifest turned out to be.
+pub(crate) enum Decoded {
+    /// An object that Egret reads.
+    Object(Object),
+    /// Something that is none of Egret's business.
+    Foreign(String),
+    /// Something that a person should correct.
+    Broken(Fault),
+}
+
+/// Why a manifest is no object.
+pub(crate) struct Fault {
+    /// The object it would be.
+    pub key: Option<ObjectKey>,
+    /// The field to blame.
+    pub field: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+impl Fault {
+    fn at(key: Option<ObjectKey>, field: &str, message: String, cure: impl Into<String>) -> Decoded {
+        Decoded::Broken(Self { key, field: Some(field.to_owned()), message, cure: cure.into() })
+    }
+}
+
+/// Kinds that people write and the controller gives a status.
+pub(crate) fn has_status(kind: Kind) -> bool {
+    use Kind::{ClusterEgressPolicy, Egress, EgressPolicy, EgressPool, ExternalIPPool};
+    matches!(kind, EgressPool | EgressPolicy | ClusterEgressPolicy | Egress | ExternalIPPool)
+}
+
+/// Kinds that only Egret writes.
+pub(crate) fn is_record(kind: Kind) -> bool {
+    matches!(kind, Kind::EgressAddress | Kind::EgressNode)
+}
+
+/// Reads one manifest.
+pub(crate) fn manifest(mut value: Value) -> Decoded {
+    let text = |field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);
+    let (Some(kind_name), Some(version)) = (text("kind"), text("apiVersion")) else {
+        let field = if text("kind").is_none() { "kind" } else { "apiVersion" };
+        return Fault::at(None, field, "is missing".into(), "Every manifest needs `apiVersion` and `kind`.");
+    };
+    let Some(kind) = Kind::of(&version, &kind_name) else { return unknown(&version, &kind_name) };
+    if is_record(kind) {
+        let message = format!("{kind_name} is a record that only Egret writes");
+        return Fault::at(None, "kind", message, "Remove it from the manifests.");
+    }
+    if value.pointer("/metadata/name").and_then(Value::as_str).is_none_or(str::is_empty) {
+        let cure = "Give the object a name; generated names need an API server.";
+        return Fault::at(None, "metadata.name", "is missing".into(), cure);
+    }
+    let key = key_of(kind, &value);
+    forget_unread(kind, &mut value);
+    match typed(kind, value) {
+        Ok(object) => Decoded::Object(object),
+        Err((field, message)) => {
+            let cure = cure(kind, &message);
+            Decoded::Broken(Fault { key: Some(key), field, message, cure })
+        }
+    }
+}
+
+fn unknown(version: &str, kind_name: &str) -> Decoded {
+    let same_kind = Kind::ALL.iter().find(|kind| {
+        let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
+        kind.as_str() == kind_name && kind.api_versions().iter().any(|v| group(v) == group(version))
+    });
+    match same_kind {
+        Some(kind) => Fault::at(
+            None,
+            "apiVersion",
+            format!("{version} of {kind_name} is not known"),
+            format!("Write {}.", kind.api_versions().join(" or ")),
+        ),
+        None if version.starts_with(&format!("{}/", egret_api::GROUP)) => {
+            let ours = Kind::ALL
+                .iter()
+                .filter(|k| k.api_versions()[0].starts_with(egret_api::GROUP) && !is_record(**k));
+            let names: Vec<_> = ours.map(|k| k.as_str()).collect();
+            Fault::at(
+                None,
+                "kind",
+                format!("{kind_name} is no kind of {version}"),
+                format!("Write one of {}.", names.join(", ")),
+            )
+        }
+        None => Decoded::Foreign(format!("{version} {kind_name}")),
+    }
+}
+
+fn key_of(kind: Kind, value: &Value) -> ObjectKey {
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let namespace = if kind.namespaced() { text("/metadata/namespace").unwrap_or("default") } else { "" };
+    ObjectKey {
+        kind,
+        namespace: namespace.to_owned(),
+        name: text("/metadata/name").unwrap_or_default().to_owned(),
+    }
+}
+
+/// Drops what Egret never reads: statuses of its own making, and the bulk of nodes and pods, of which fields
+/// that Egret has no use for could only be a reason to fail.
+fn forget_unread(kind: Kind, value: &mut Value) {
+    value["apiVersion"] = kind.api_versions()[0].into();
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+        // The schema of an object without namespace ignores one that is written.
+        if !kind.namespaced() {
+            metadata.remove("namespace");
+        }
+    }
+    let mut keep = |part: &str, fields: &[&str]| {
+        if let Some(part) = value.get_mut(part).and_then(Value::as_object_mut) {
+            part.retain(|field, _| fields.contains(&field.as_str()));
+        }
+    };
+    match kind {
+        Kind::Pod => {
+            keep("spec", &["nodeName", "hostNetwork"]);
+            keep("status", &["phase", "podIP", "podIPs"]);
+        }
+        Kind::Node => {
+            keep("spec", &["podCIDR", "podCIDRs", "providerID", "unschedulable"]);
+            keep("status", &["addresses"]);
+        }
+        Kind::Namespace => keep("status", &["phase"]),
+        kind if has_status(kind) => {
+            if let Some(object) = value.as_object_mut() {
+                object.remove("status");
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Reads a value as its kind; on failure the field and serde's words.
+pub(crate) fn typed(kind: Kind, value: Value) -> Result<Object, (Option<String>, String)> {
+    fn read<T: DeserializeOwned>(value: Value) -> Result<Box<T>, (Option<String>, String)> {
+        serde_path_to_error::deserialize(value).map(Box::new).map_err(|error| {
+            let path = error.path().to_string();
+            ((path != ".").then_some(path), error.into_inner().to_string())
+        })
+    }
+    Ok(match kind {
+        Kind::Namespace => Object::Namespace(read(value)?),
+        Kind::Node => Object::Node(read(value)?),
+        Kind::Pod => Object::Pod(read(value)?),
+        Kind::EgressPool => Object::EgressPool(read(value)?),
+        Kind::EgressPolicy => Object::EgressPolicy(read(value)?),
+        Kind::ClusterEgressPolicy => Object::ClusterEgressPolicy(read(value)?),
+        Kind::EgressAddress => Object::EgressAddress(read(value)?),
+        Kind::EgressNode => Object::EgressNode(read(value)?),
+        Kind::Egress => Object::Egress(read(value)?),
+        Kind::ExternalIPPool => Object::ExternalIPPool(read(value)?),
+    })
+}
+
+fn cure(kind: Kind, message: &str) -> String {
+    let schema = format!("`egret crds` prints the fields of {}.", kind.as_str());
+    if message.starts_with("unknown field") {
+        format!("Correct or remove the field; {schema}")
+    } else if message.starts_with("missing field") {
+        format!("Add the field; {schema}")
+    } else if message.starts_with("unknown variant") {
+        "Write one of the values that are expected.".to_owned()
+    } else {
+        format!("Write a value of the expected type; {schema}")
+    }
+}

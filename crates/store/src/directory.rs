@@ -1,0 +1,178 @@
+//! A directory of manifests as a store.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use egret_api::{Kind, Object, ObjectKey};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::decode::{has_status, typed};
+use crate::manifests::{Manifests, is_manifest};
+use crate::records::{Files, Written};
+use crate::seam::{Progress, Snapshot, Store};
+use crate::texts::SETTLE;
+use crate::watch::Watch;
+use crate::{Problem, StoreError};
+
+/// A directory of manifests, watched.
+///
+/// `DIR/**/*.yaml|yml|json` are people's; `DIR/.egret` is Egret's: `records/KIND/NAME.json`,
+/// `status/KIND/NAMESPACE or _/NAME.json` and `controller.json`.
+pub struct Directory {
+    root: PathBuf,
+    files: Files,
+    watch: Watch,
+    read: Mutex<Read>,
+}
+
+#[derive(Default)]
+struct Read {
+    manifests: Manifests,
+    written: Written,
+    settles: Option<Instant>,
+}
+
+impl Directory {
+    /// Opens a directory, which is made if it is not there. `writer` names this process in temporary files.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or watched.
+    pub fn open(path: impl AsRef<Path>, writer: &str) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let files = Files::open(path, writer)?;
+        let root = path.canonicalize().map_err(StoreError::io("open", path))?;
+        let watch = Watch::open(&root)?;
+        let files = if root == path { files } else { Files::open(&root, writer)? };
+        Ok(Self { root, files, watch, read: Mutex::default() })
+    }
+
+    /// Reads everything that changed since the last time, and returns everything.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = read.manifests.refresh(&self.root);
+        let mut broken_records = read.written.refresh(&self.root);
+        read.settles = read.manifests.settling.then(|| Instant::now() + SETTLE);
+        let (mut objects, mut problems) = read.manifests.objects();
+        problems.extend(unreadable);
+        problems.append(&mut broken_records);
+        for (key, object) in &mut objects {
+            if let Some(status) =
+                has_status(key.kind).then(|| read.written.status(&self.files, key)).flatten()
+            {
+                match with_status(object, status) {
+                    Ok(whole) => *object = whole,
+                    Err(problem) => problems.push(*problem),
+                }
+            }
+        }
+        objects.extend(read.written.records().map(|(key, object)| (key.clone(), object.clone())));
+        Snapshot {
+            objects: objects.into_values().collect(),
+            problems,
+            objects_digest: read.manifests.digest(&self.root),
+            addresses_digest: read.written.digest(Kind::EgressAddress),
+        }
+    }
+
+    /// Resolves after something may have changed: at a write of anybody, within a few milliseconds, and every
+    /// ten seconds. Dropping the future loses nothing.
+    pub async fn changed(&mut self) {
+        let settles = self.read.get_mut().unwrap_or_else(PoisonError::into_inner).settles;
+        self.watch.changed(settles).await;
+    }
+
+    /// Creates or replaces a record (EgressAddress, EgressNode).
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_record(&self, object: &Object) -> Result<(), StoreError> {
+        self.files.put_record(object)
+    }
+
+    /// Removes a record, if it is there.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn delete_record(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.files.remove_record(key)
+    }
+
+    /// Sets the whole `.status` of an object.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_status(&self, key: &ObjectKey, status: &Value) -> Result<(), StoreError> {
+        self.files.put_status(key, status)
+    }
+
+    /// Forgets the status of an object.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn delete_status(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.files.remove_status(key)
+    }
+
+    /// How far the controller has come, if it ever said so.
+    pub fn progress(&self) -> Option<Progress> {
+        self.files.progress()
+    }
+
+    /// Puts a manifest of people's in place, whole at once.
+    ///
+    /// # Errors
+    /// When the name leads elsewhere, or the file cannot be written.
+    pub fn write_manifest(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        self.files.put(&self.manifest_path(name)?, text)
+    }
+
+    /// Removes a manifest of people's, if it is there.
+    ///
+    /// # Errors
+    /// When the name leads elsewhere, or the file cannot be removed.
+    pub fn remove_manifest(&self, name: &str) -> Result<(), StoreError> {
+        Files::remove(&self.manifest_path(name)?)
+    }
+
+    fn manifest_path(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let path = Path::new(name);
+        let plain = path.components().all(
+            |part| matches!(part, Component::Normal(part) if !part.as_encoded_bytes().starts_with(b".")),
+        );
+        if !plain || !is_manifest(path) {
+            return Err(StoreError::Name { name: name.to_owned() });
+        }
+        Ok(self.root.join(path))
+    }
+}
+
+impl Store for Directory {
+    type Recorder = Files;
+
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot()
+    }
+    async fn changed(&mut self) {
+        self.changed().await;
+    }
+    fn recorder(&self) -> Files {
+        self.files.clone()
+    }
+}
+
+fn with_status(object: &Object, status: &Value) -> Result<Object, Box<Problem>> {
+    let problem = |field, message| {
+        Box::new(Problem {
+            file: PathBuf::from(crate::records::OWN),
+            document: 0,
+            object: Some(object.key().to_string()),
+            field,
+            message,
+            cure: "Remove the object's file below .egret/status; the controller makes it again.".to_owned(),
+        })
+    };
+    let mut value = object.encode().map_err(|error| problem(None, error.to_string()))?;
+    value["status"] = status.clone();
+    typed(object.kind(), value).map_err(|(field, message)| problem(field, message))
+}

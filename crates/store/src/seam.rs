@@ -1,0 +1,66 @@
+//! The seam itself: what the controller and the agents ask of any store.
+
+use std::future::Future;
+
+use egret_api::{Object, ObjectKey};
+use serde::{Deserialize, Serialize};
+
+use crate::{Problem, StoreError};
+
+/// Everything a store holds at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// All objects that can be read, ordered by key; no key twice. `.status` of people's objects is what the
+    /// controller wrote last, never what a manifest says.
+    pub objects: Vec<Object>,
+    /// What cannot be read, in the order of the files.
+    pub problems: Vec<Problem>,
+    /// Digest of what people wrote: everything but records and statuses. It is taken over the text, so that all
+    /// readers of one store agree on it, whatever each of them still holds of a file that is broken now.
+    pub objects_digest: String,
+    /// Digest of the EgressAddress records.
+    pub addresses_digest: String,
+}
+
+/// How far the controller has come, so that others can tell whether its records answer to what people wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// `objects_digest` of the snapshot that was decided on.
+    pub observed_objects: String,
+    /// `addresses_digest` of the records as that decision left them.
+    pub addresses: String,
+}
+
+/// Where objects come from.
+pub trait Store: Send {
+    /// What writes to the store, apart from it, so that a slow write does not hold up reading.
+    type Recorder: Recorder;
+
+    /// All objects as they are now.
+    fn snapshot(&self) -> Snapshot;
+
+    /// Resolves after something may have changed. Dropping the future loses nothing.
+    fn changed(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// The writing side.
+    fn recorder(&self) -> Self::Recorder;
+}
+
+/// Where records and statuses go. Writing what is there already does nothing.
+pub trait Recorder: Clone + Send + Sync + 'static {
+    /// Creates or replaces a record.
+    fn write_record(&self, object: &Object) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Removes a record, if it is there.
+    fn delete_record(&self, key: &ObjectKey) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Sets the whole `.status` of an object.
+    fn write_status(
+        &self,
+        key: &ObjectKey,
+        status: &serde_json::Value,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Forgets the status of an object that is gone.
+    fn delete_status(&self, key: &ObjectKey) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Says how far the controller has come.
+    fn write_progress(&self, progress: &Progress) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

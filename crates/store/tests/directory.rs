@@ -1,0 +1,351 @@
+//! The directory store, as people and Egret's own processes use it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use egret_api::{EgressNode, EgressNodeSpec, Kind, Object, ObjectKey};
+use egret_store::{Directory, Progress, Recorder, Snapshot, Store};
+use serde_json::json;
+
+/// A directory of its own, removed at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("egret-store-{name}-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&path));
+        Self(path)
+    }
+    fn open(&self) -> Directory {
+        Directory::open(&self.0, "test").unwrap()
+    }
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Another file each time, as editors do it that write a copy and rename it.
+        let temporary = self.0.join(".new");
+        std::fs::write(&temporary, text).unwrap();
+        std::fs::rename(&temporary, &path).unwrap();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn names(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.objects.iter().map(|object| object.key().to_string()).collect()
+}
+
+fn namespace(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n")
+}
+
+fn policy(name: &str, pool: &str) -> String {
+    format!(
+        "apiVersion: egret.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {{name: {name}, namespace: prod}}\n\
+         spec: {{podSelector: {{}}, {pool}}}\n"
+    )
+}
+
+const HA_POOL: &str = "- apiVersion: crd.antrea.io/v1alpha2
+  kind: ExternalIPPool
+  metadata:
+    name: external-ip-pool
+  spec:
+    ipRanges:
+    - start: 10.10.0.11  # 10.10.0.11-10.10.0.20 can be used as Egress IPs
+      end: 10.10.0.20
+    nodeSelector: {}     # All Nodes can be Egress Nodes
+";
+
+const HA_EGRESSES: &str = "apiVersion: crd.antrea.io/v1alpha2
+kind: Egress
+metadata:
+  name: egress-prod-web
+spec:
+  appliedTo:
+    namespaceSelector:
+      matchLabels:
+        kubernetes.io/metadata.name: prod
+    podSelector:
+      matchLabels:
+        app: web
+  externalIPPool: external-ip-pool
+---
+apiVersion: crd.antrea.io/v1alpha2
+kind: Egress
+metadata:
+  name: egress-staging-web
+spec:
+  appliedTo:
+    namespaceSelector:
+      matchLabels:
+        kubernetes.io/metadata.name: staging
+    podSelector:
+      matchLabels:
+        app: web
+  externalIPPool: external-ip-pool
+status:
+  egressNode: node01
+";
+
+#[test]
+fn the_high_availability_example_is_read_as_it_stands() {
+    let place = Place::new("seed");
+    let store = place.open();
+    place.write("ha.yaml", &format!("{HA_POOL}---\n{HA_EGRESSES}").replace('\n', "\r\n"));
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.problems, []);
+    assert_eq!(
+        names(&snapshot),
+        ["Egress egress-prod-web", "Egress egress-staging-web", "ExternalIPPool external-ip-pool"]
+    );
+    let Object::Egress(staging) = &snapshot.objects[1] else { panic!("not an Egress") };
+    assert_eq!(staging.status, None, "a status in a manifest is not ours");
+}
+
+#[test]
+fn several_documents_lists_sequences_and_foreign_kinds() {
+    let place = Place::new("shapes");
+    let store = place.open();
+    place.write("deep/er/pods.yml", "kind: PodList\napiVersion: v1\nitems:\n- metadata: {name: a}\n");
+    place.write(
+        "list.json",
+        r#"{"kind":"List","apiVersion":"v1","items":[{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"x"}}]}"#,
+    );
+    place
+        .write("mixed.yaml", &format!("# none\n---\n{}---\nkind: Service\napiVersion: v1\n", namespace("y")));
+    place.write("notes.txt", "not a manifest");
+    place.write(".hidden.yaml", "[");
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.problems, []);
+    assert_eq!(names(&snapshot), ["Namespace x", "Namespace y", "Pod default/a"]);
+}
+
+#[test]
+fn of_nodes_and_pods_only_what_is_read_can_be_wrong() {
+    let place = Place::new("bulk");
+    let store = place.open();
+    place.write(
+        "a.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, creationTimestamp: null}\nspec:\n  nodeName: node-1\n  \
+         containers: [{name: c, resources: {limits: {cpu: 2}}}]\nstatus: {podIPs: [{ip: 10.0.0.1}]}\n---\n\
+         apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\nspec: {podCIDR: 10.0.0.0/24}\n\
+         status: {capacity: {cpu: 4}, addresses: [{type: InternalIP, address: 192.0.2.1}]}\n",
+    );
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.problems, []);
+    let Object::Pod(pod) = &snapshot.objects[1] else { panic!("not a pod") };
+    assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("node-1"));
+}
+
+#[test]
+fn a_broken_object_keeps_what_was_in_force_and_names_object_field_and_cure() {
+    let place = Place::new("broken-object");
+    let store = place.open();
+    place.write("a.yaml", &format!("{}---\n{}", policy("a", "pool: one"), namespace("x")));
+    let before = store.snapshot();
+    place.write("a.yaml", &format!("{}---\n{}", policy("a", "pol: one"), namespace("y")));
+    let after = store.snapshot();
+    assert_eq!(names(&before), ["Namespace x", "EgressPolicy prod/a"]);
+    assert_eq!(
+        names(&after),
+        ["Namespace y", "EgressPolicy prod/a"],
+        "the neighbour applies, the broken one stays"
+    );
+    assert_eq!(after.objects[1], before.objects[1]);
+    assert_ne!(after.objects_digest, before.objects_digest);
+    let [problem] = &after.problems[..] else { panic!("{:?}", after.problems) };
+    assert_eq!((problem.file.as_path(), problem.document), (Path::new("a.yaml"), 1));
+    assert_eq!(problem.object.as_deref(), Some("EgressPolicy prod/a"));
+    assert_eq!(problem.field.as_deref(), Some("spec.pol"));
+    assert!(problem.message.starts_with("unknown field"), "{problem}");
+    place.write("a.yaml", &policy("a", "pool: two"));
+    let cured = store.snapshot();
+    assert_eq!((names(&cured), cured.problems.len()), (vec!["EgressPolicy prod/a".to_owned()], 0));
+}
+
+#[test]
+fn text_that_cannot_be_parsed_keeps_what_was_in_force() {
+    let place = Place::new("broken-text");
+    let store = place.open();
+    place.write("a.yaml", &format!("{}---\n{}", namespace("x"), namespace("y")));
+    store.snapshot();
+    place.write("a.yaml", &format!("{}---\nkind: [\n---\n{}", namespace("x"), namespace("z")));
+    let snapshot = store.snapshot();
+    assert_eq!(names(&snapshot), ["Namespace x", "Namespace y", "Namespace z"]);
+    assert_eq!((snapshot.problems.len(), snapshot.problems[0].document), (1, 2));
+    std::fs::write(place.0.join(".bytes"), [0xff, 0xfe]).unwrap();
+    std::fs::rename(place.0.join(".bytes"), place.0.join("a.yaml")).unwrap();
+    let snapshot = store.snapshot();
+    assert_eq!((names(&snapshot).len(), snapshot.problems.len()), (3, 1));
+    std::fs::remove_file(place.0.join("a.yaml")).unwrap();
+    let snapshot = store.snapshot();
+    assert_eq!((names(&snapshot).len(), snapshot.problems.len()), (0, 0), "what is removed is gone");
+}
+
+#[test]
+fn all_readers_agree_on_the_digest_whatever_they_hold() {
+    let place = Place::new("digest");
+    let old = place.open();
+    place.write("a.yaml", &namespace("x"));
+    old.snapshot();
+    place.write("a.yaml", "kind: [");
+    assert_eq!(old.snapshot().objects_digest, place.open().snapshot().objects_digest);
+    let before = old.snapshot().objects_digest;
+    old.write_record(&node("n", true)).unwrap();
+    assert_eq!(old.snapshot().objects_digest, before, "records are not people's");
+}
+
+#[test]
+fn the_first_of_two_files_wins() {
+    let place = Place::new("duplicate");
+    let store = place.open();
+    place.write("b.yaml", &policy("a", "pool: second"));
+    place.write("a.yaml", &format!("{}---\n{}", policy("a", "pool: first"), policy("a", "pool: third")));
+    let snapshot = store.snapshot();
+    let [Object::EgressPolicy(policy)] = &snapshot.objects[..] else { panic!("{:?}", names(&snapshot)) };
+    assert_eq!(policy.spec.pool, "first");
+    let files: Vec<_> = snapshot.problems.iter().map(|p| (p.file.to_str().unwrap(), p.document)).collect();
+    assert_eq!(files, [("a.yaml", 2), ("b.yaml", 1)]);
+}
+
+#[test]
+fn mistakes_are_told_from_things_that_are_not_ours() {
+    let place = Place::new("mistakes");
+    let store = place.open();
+    for (text, field) in [
+        ("apiVersion: egret.dev/v1\nkind: EgressPool\nmetadata: {name: a}\n", "apiVersion"),
+        ("apiVersion: egret.dev/v1alpha1\nkind: EgressPolcy\nmetadata: {name: a}\n", "kind"),
+        ("apiVersion: egret.dev/v1alpha1\nkind: EgressNode\nmetadata: {name: a}\nspec: {}\n", "kind"),
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {generateName: a}\n", "metadata.name"),
+        ("metadata: {name: a}\n", "kind"),
+        (
+            "apiVersion: egret.dev/v1alpha1\nkind: EgressPool\nmetadata: {name: a}\nspec: {ranges: [{cidr: 4}]}\n",
+            "spec.ranges[0].cidr",
+        ),
+        (
+            "apiVersion: crd.antrea.io/v1beta1\nkind: Egress\nmetadata: {name: a}\nspec: {appliedTo: {podSelector: {matchLabels: [a]}}}\n",
+            "spec.appliedTo.podSelector.matchLabels",
+        ),
+    ] {
+        place.write("a.yaml", text);
+        let snapshot = store.snapshot();
+        assert_eq!(snapshot.problems.len(), 1, "{text}");
+        assert_eq!(snapshot.problems[0].field.as_deref(), Some(field), "{text}{:?}", snapshot.problems);
+    }
+    place.write("a.yaml", "apiVersion: crd.antrea.io/v1beta1\nkind: Tier\nmetadata: {name: a}\n");
+    assert_eq!(store.snapshot().problems, []);
+}
+
+#[tokio::test]
+async fn a_file_being_written_in_place_is_read_when_it_has_settled() {
+    let place = Place::new("settle");
+    let mut store = place.open();
+    std::fs::write(place.0.join("a.yaml"), format!("{}---\n{}", namespace("x"), namespace("y"))).unwrap();
+    assert_eq!(names(&store.snapshot()).len(), 2);
+    std::fs::write(place.0.join("a.yaml"), namespace("x")).unwrap();
+    assert_eq!(names(&store.snapshot()).len(), 2, "perhaps the rest is still to come");
+    let names = tokio::time::timeout(Duration::from_secs(5), async {
+        loop {
+            store.changed().await;
+            let names = names(&store.snapshot());
+            if names.len() == 1 {
+                return names;
+            }
+        }
+    })
+    .await;
+    assert_eq!(names.unwrap(), ["Namespace x"]);
+}
+
+fn node(name: &str, ready: bool) -> Object {
+    Object::EgressNode(Box::new(EgressNode::new(name, EgressNodeSpec { ready, ..EgressNodeSpec::default() })))
+}
+
+#[test]
+fn records_and_statuses_are_read_back() {
+    let place = Place::new("records");
+    let store = place.open();
+    place.write("p.yaml", &policy("a", "pool: one"));
+    store.write_record(&node("node-1", true)).unwrap();
+    let key = ObjectKey { kind: Kind::EgressPolicy, namespace: "prod".into(), name: "a".into() };
+    store.write_status(&key, &json!({"address": "192.0.2.1", "conditions": []})).unwrap();
+    for store in [&store, &place.open()] {
+        let snapshot = store.snapshot();
+        assert_eq!(snapshot.problems, []);
+        let [Object::EgressPolicy(policy), record] = &snapshot.objects[..] else {
+            panic!("{:?}", names(&snapshot))
+        };
+        assert_eq!(policy.status.as_ref().unwrap().address.as_deref(), Some("192.0.2.1"));
+        assert_eq!(*record, node("node-1", true));
+    }
+    store.delete_status(&key).unwrap();
+    store.delete_record(&node("node-1", true).key()).unwrap();
+    let snapshot = store.snapshot();
+    let [Object::EgressPolicy(policy)] = &snapshot.objects[..] else { panic!("{:?}", names(&snapshot)) };
+    assert_eq!(policy.status, None);
+    let left = std::fs::read_dir(place.0.join(".egret/tmp")).unwrap().count();
+    assert_eq!(left, 0, "no temporary file stays behind");
+}
+
+#[test]
+fn a_broken_record_stays_as_it_was() {
+    let place = Place::new("broken-record");
+    let store = place.open();
+    store.write_record(&node("n", true)).unwrap();
+    store.snapshot();
+    place.write(".egret/records/EgressNode/n.json", "{");
+    let snapshot = store.snapshot();
+    assert_eq!((names(&snapshot), snapshot.problems.len()), (vec!["EgressNode n".to_owned()], 1));
+}
+
+#[test]
+fn names_cannot_lead_out_of_the_directory() {
+    let place = Place::new("names");
+    let store = place.open();
+    for name in ["../a.yaml", "/tmp/a.yaml", ".egret/a.yaml", "a.txt", ""] {
+        assert!(store.write_manifest(name, "").is_err(), "{name}");
+    }
+    assert!(store.write_record(&node("../../a", true)).is_err());
+    store.write_manifest("team/a.yaml", &namespace("x")).unwrap();
+    assert_eq!(names(&store.snapshot()), ["Namespace x"]);
+    store.remove_manifest("team/a.yaml").unwrap();
+    store.remove_manifest("team/a.yaml").unwrap();
+    assert!(store.snapshot().objects.is_empty());
+}
+
+#[test]
+fn a_directory_that_is_gone_changes_nothing() {
+    let place = Place::new("gone");
+    let store = place.open();
+    place.write("a.yaml", &namespace("x"));
+    store.snapshot();
+    std::fs::remove_dir_all(&place.0).unwrap();
+    let snapshot = store.snapshot();
+    assert_eq!((names(&snapshot), snapshot.problems.len()), (vec!["Namespace x".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn changes_wake_and_a_dropped_wait_loses_nothing() {
+    let place = Place::new("watch");
+    let mut store = place.open();
+    let recorder = store.recorder();
+    let soon = Duration::from_secs(5);
+    place.write("new/a.yaml", &namespace("x"));
+    tokio::time::timeout(soon, store.changed()).await.unwrap();
+    recorder.write_record(&node("n", false)).await.unwrap();
+    // Dropped at its first await, over and over, until the change has come through.
+    tokio::time::timeout(soon, async {
+        while tokio::time::timeout(Duration::from_millis(1), store.changed()).await.is_err() {}
+    })
+    .await
+    .unwrap();
+    let progress = Progress { observed_objects: "a".into(), addresses: "b".into() };
+    recorder.write_progress(&progress).await.unwrap();
+    tokio::time::timeout(soon, store.changed()).await.unwrap();
+    assert_eq!(store.progress(), Some(progress));
+}
