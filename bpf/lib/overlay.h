@@ -35,10 +35,17 @@ static __always_inline bool get_tunnel(struct __sk_buff *skb, struct addr *node,
 	return true;
 }
 
+/* To the device that has the same address on every node. Not from it: a frame from a device's own address is a loop
+ * to the kernel. */
+static __always_inline bool overlay_macs(struct __sk_buff *skb, const struct settings *settings)
+{
+	return set_macs(skb, settings->overlay_mac, settings->underlay_mac);
+}
+
 static __always_inline enum reason to_node(struct __sk_buff *skb, const struct settings *settings,
 					   const struct addr *node, __u32 vni, enum reason sent)
 {
-	if (!set_macs(skb, settings->overlay_mac, settings->overlay_mac) || !set_tunnel(skb, node, vni))
+	if (!overlay_macs(skb, settings) || !set_tunnel(skb, node, vni))
 		return DROP_KERNEL;
 	return redirected(bpf_redirect(settings->overlay_link, 0), sent);
 }

@@ -18,12 +18,15 @@ static __always_inline struct probe *read_probe(struct __sk_buff *skb, __u8 kind
 static __always_inline enum reason send_probe(struct __sk_buff *skb)
 {
 	struct probe *probe = read_probe(skb, PROBE_QUESTION);
+	const struct settings *settings = node_settings();
 	struct addr target;
 
 	if (!probe)
 		return GO_ON;	/* an answer has its way already */
 	target = probe->target;
-	return set_tunnel(skb, &target, VNI_PROBE) ? SENT_PROBE : DROP_KERNEL;
+	if (!settings || !overlay_macs(skb, settings) || !set_tunnel(skb, &target, VNI_PROBE))
+		return DROP_KERNEL;
+	return SENT_PROBE;
 }
 
 /* A question of another node. Answers pass to the agent. */

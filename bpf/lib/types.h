@@ -21,7 +21,7 @@ struct settings {
 	__u8 ready;		/* answer probes: everything is programmed and a wire has a carrier */
 	__u8 overlay_mac[6];	/* every node's overlay device has this one */
 	__u8 underlay_mac[6];
-	__u8 pad[4];
+	__u8 pad[8];
 	struct addr underlay;	/* this node's address between nodes */
 };
 
