@@ -5,7 +5,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One egress address. Written by the controller only; its name is the address with `.` and `:` as `-`.
+/// One egress address. Written by the controller only; its name is the address with `-` for `.` and `:`,
+/// all eight groups of an IPv6 address written.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[kube(
     group = "egret.dev",

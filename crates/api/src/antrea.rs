@@ -150,4 +150,7 @@ pub struct ExternalIpPoolStatus {
     /// Addresses in the pool and in use.
     #[serde(default)]
     pub usage: Usage,
+    /// `Ready` as false, while something is wrong with the pool; the dialect itself has no conditions here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<EgressCondition>,
 }

@@ -38,6 +38,8 @@ reasons! {
     PoolExhausted,
     /// The address that the policy asks for is not in the pool.
     AddressNotInPool,
+    /// The address that the policy asks for is another's: of another namespace, or of an older pool.
+    AddressTaken,
     /// The pool does not list the policy's namespace.
     NamespaceNotGranted,
     /// A range of this pool overlaps a range of an older pool, which keeps the addresses.

@@ -17,10 +17,12 @@ pub use condition::Reason;
 pub use node::{EgressNode, EgressNodeSpec, PortUse, Wire};
 pub use object::{Kind, Object, ObjectKey};
 pub use policy::{
-    ClusterEgressPolicy, ClusterEgressPolicySpec, Destination, EgressPolicy, EgressPolicySpec, PolicyStatus, Port,
-    Protocol, WhenUnavailable,
+    ClusterEgressPolicy, ClusterEgressPolicySpec, Destination, EgressPolicy, EgressPolicySpec, PolicyStatus,
+    Port, Protocol, WhenUnavailable,
 };
-pub use pool::{AddressRange, EgressPool, EgressPoolSpec, EgressPoolStatus, NamespaceGrant, PortSettings, Usage};
+pub use pool::{
+    AddressRange, EgressPool, EgressPoolSpec, EgressPoolStatus, NamespaceGrant, PortSettings, Usage,
+};
 
 /// The group of Egret's own resources.
 pub const GROUP: &str = "egret.dev";

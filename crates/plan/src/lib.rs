@@ -1,3 +1,36 @@
 //! The pure core: from the objects of a cluster to the desired state of one node.
+//!
+//! [`World`] holds the facts of the cluster's objects. The controller calls [`allocate::decide`], each agent
+//! [`node::plan`] and [`diff`]. Nothing here reads a clock, a file or the kernel: the same values in give the
+//! same values out.
 
+pub mod allocate;
+pub mod dialect;
+pub mod diff;
+pub mod elect;
+pub mod explain;
+pub mod facts;
+pub mod fault;
+pub mod guard;
+pub mod inside;
+pub mod intent;
+pub mod local;
+mod native;
+pub mod node;
+pub mod ports;
+pub mod range;
+pub mod rules;
+pub mod select;
+mod selection;
 pub mod tables;
+pub mod world;
+
+pub use allocate::Decision;
+pub use diff::{Change, diff};
+pub use explain::{Expected, Explanation, Packet, expected_source, explain};
+pub use fault::Fault;
+pub use inside::ClusterSettings;
+pub use intent::check;
+pub use local::{Local, LocalWire, PodLink, Steering, Underlay};
+pub use node::NodePlan;
+pub use world::World;

@@ -1,0 +1,3 @@
+//! Other systems' resources, translated into intents. The planner knows nothing else about them.
+
+pub mod antrea;

@@ -1,0 +1,115 @@
+//! From what the kernel holds to what it must hold, in an order in which every step is safe: what is referred
+//! to comes first, what is referred to goes last.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::tables::{
+    EgressEntry, Guard, NodeEntry, PodEntry, PortRule, RuleSetId, ServedEntry, Settings, Tables,
+};
+
+/// One change of the kernel's tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Sets the settings.
+    Settings(Settings),
+    /// Puts a network inside.
+    SetInside(IpNet),
+    /// Takes a network out of the inside.
+    RemoveInside(IpNet),
+    /// Sets a node, by its underlay address.
+    SetNode(IpAddr, NodeEntry),
+    /// Removes a node.
+    RemoveNode(IpAddr),
+    /// Sets a pod.
+    SetPod(IpAddr, PodEntry),
+    /// Removes a pod.
+    RemovePod(IpAddr),
+    /// Sets the rules of one destination.
+    SetRule(RuleSetId, IpNet, Vec<PortRule>),
+    /// Removes the rules of one destination.
+    RemoveRule(RuleSetId, IpNet),
+    /// Sets an egress address that pods of the node use.
+    SetEgress(IpAddr, EgressEntry),
+    /// Removes such an address.
+    RemoveEgress(IpAddr),
+    /// Sets an egress address that the node can serve.
+    SetServed(IpAddr, ServedEntry),
+    /// Removes such an address.
+    RemoveServed(IpAddr),
+    /// Leases a block: egress address, first port, ports in the block, underlay address of the source node.
+    SetLease(IpAddr, u16, u16, IpAddr),
+    /// Ends a lease: egress address, first port, ports in the block.
+    RemoveLease(IpAddr, u16, u16),
+    /// Sets the guard.
+    SetGuard(Guard),
+}
+
+/// The changes that make `desired` of `actual`, in a safe order. The guard comes before the pods: a packet that
+/// a new policy captures is dropped rather than leaked until the pod's rules are in.
+pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if actual.settings != desired.settings {
+        changes.push(Change::Settings(desired.settings));
+    }
+    changes.extend(desired.inside.difference(&actual.inside).map(|n| Change::SetInside(*n)));
+    changes.extend(set(&actual.nodes, &desired.nodes).map(|(k, v)| Change::SetNode(*k, *v)));
+    changes.extend(ended(actual, desired, true));
+    changes.extend(leases(actual, desired));
+    changes.extend(set(&actual.served, &desired.served).map(|(k, v)| Change::SetServed(*k, *v)));
+    changes.extend(set(&actual.egress, &desired.egress).map(|(k, v)| Change::SetEgress(*k, v.clone())));
+    changes.extend(set(&actual.rules, &desired.rules).map(|(k, v)| Change::SetRule(k.0, k.1, v.clone())));
+    if actual.guard != desired.guard {
+        changes.push(Change::SetGuard(desired.guard.clone()));
+    }
+    changes.extend(set(&actual.pods, &desired.pods).map(|(k, v)| Change::SetPod(*k, *v)));
+    changes.extend(gone(&actual.pods, &desired.pods).map(|k| Change::RemovePod(*k)));
+    changes.extend(gone(&actual.rules, &desired.rules).map(|k| Change::RemoveRule(k.0, k.1)));
+    changes.extend(gone(&actual.egress, &desired.egress).map(|k| Change::RemoveEgress(*k)));
+    changes.extend(gone(&actual.served, &desired.served).map(|k| Change::RemoveServed(*k)));
+    changes.extend(ended(actual, desired, false));
+    changes.extend(gone(&actual.nodes, &desired.nodes).map(|k| Change::RemoveNode(*k)));
+    changes.extend(actual.inside.difference(&desired.inside).map(|n| Change::RemoveInside(*n)));
+    changes
+}
+
+fn set<'a, K: Ord, V: PartialEq>(
+    actual: &'a BTreeMap<K, V>,
+    desired: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a K, &'a V)> {
+    desired.iter().filter(|(k, v)| actual.get(k) != Some(v))
+}
+
+fn gone<'a, K: Ord, V>(
+    actual: &'a BTreeMap<K, V>,
+    desired: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = &'a K> {
+    actual.keys().filter(|k| !desired.contains_key(k))
+}
+
+/// Ports in a block of an address, as one side has it.
+fn block_size(tables: &Tables, address: IpAddr) -> Option<u16> {
+    tables.served.get(&address).map(|s| s.block_size)
+}
+
+fn leases<'a>(actual: &'a Tables, desired: &'a Tables) -> impl Iterator<Item = Change> + 'a {
+    desired.leases.iter().filter_map(move |(key, source)| {
+        let size = block_size(desired, key.0)?;
+        let same = actual.leases.get(key) == Some(source) && block_size(actual, key.0) == Some(size);
+        (!same).then_some(Change::SetLease(key.0, key.1, size, *source))
+    })
+}
+
+/// Leases that end. Those of an address whose blocks change their size end first: the kernel knows a block by
+/// its number, and numbers of both sizes would meet.
+fn ended<'a>(actual: &'a Tables, desired: &'a Tables, resized: bool) -> impl Iterator<Item = Change> + 'a {
+    actual.leases.keys().filter_map(move |key| {
+        let (before, after) = (block_size(actual, key.0), block_size(desired, key.0));
+        let size = before.or(after)?;
+        let other = after.is_some_and(|after| after != size);
+        let ends = other || !desired.leases.contains_key(key);
+        (ends && other == resized).then_some(Change::RemoveLease(key.0, key.1, size))
+    })
+}

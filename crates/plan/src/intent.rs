@@ -1,0 +1,191 @@
+//! What people ask for, whatever dialect they ask in: the planner knows no other form.
+
+use std::net::IpAddr;
+
+use egret_api::{Claim, Kind, Object, ObjectKey, PortSettings, WhenUnavailable};
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use crate::dialect;
+use crate::fault::Fault;
+use crate::native;
+use crate::range::Range;
+use crate::select::{Labels, Selector};
+use crate::tables::PortMatch;
+
+/// Pods leave by an address of a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intent {
+    /// Whose turn it is when several policies match.
+    pub rank: Rank,
+    /// Which pods; `None` selects nothing.
+    pub pods: Option<PodScope>,
+    /// Where to, in the order written. A policy for everything outside lists both families' whole network.
+    pub traffic: Vec<Traffic>,
+    /// The pool; `None` where the dialect allows an address without one.
+    pub pool: Option<ObjectKey>,
+    /// A certain address.
+    pub address: Option<IpAddr>,
+    /// What happens while no gateway can carry the packets.
+    pub when_unavailable: WhenUnavailable,
+}
+
+/// The order of precedence: smaller decides first. Namespaced policies, then cluster-wide ones, then dialects;
+/// within one kind the oldest, then namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    class: u8,
+    created: Option<Timestamp>,
+    /// Namespace, or empty.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Kind.
+    pub kind: Kind,
+}
+
+/// Pods by namespace and label.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodScope {
+    /// Namespaces.
+    pub namespaces: Namespaces,
+    /// Pods of those namespaces.
+    pub pods: Selector,
+}
+
+/// A choice of namespaces.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Namespaces {
+    /// The policy's own.
+    One(String),
+    /// By label.
+    Matching(Selector),
+}
+
+/// Destinations: a network, less some networks, on some ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// The network.
+    pub net: IpNet,
+    /// Networks that do not belong to it.
+    pub except: Vec<IpNet>,
+    /// Which packets; never empty.
+    pub ports: Vec<PortMatch>,
+}
+
+/// A pool of any dialect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// The object.
+    pub key: ObjectKey,
+    /// When it was made; absent counts as oldest.
+    pub created: Option<Timestamp>,
+    /// Addresses in the order in which they are given out.
+    pub ranges: Vec<Range>,
+    /// Nodes that may be gateways.
+    pub nodes: Selector,
+    /// The interface towards the outside, if the pool names one.
+    pub interface: Option<String>,
+    /// Namespaces that may use it; cluster-wide policies may always.
+    pub grant: Grant,
+    /// How ports are leased.
+    pub ports: PortSettings,
+}
+
+/// Namespaces that may use a pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Grant {
+    /// By name; `*` is every namespace.
+    pub names: Vec<String>,
+    /// By label.
+    pub selector: Option<Selector>,
+}
+
+impl Grant {
+    /// The namespace may use the pool.
+    pub fn allows(&self, namespace: &str, labels: &Labels) -> bool {
+        self.names.iter().any(|n| n == "*" || n == namespace)
+            || self.selector.as_ref().is_some_and(|s| s.matches(labels))
+    }
+}
+
+impl Pool {
+    /// The address is one of the pool's.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.ranges.iter().any(|r| r.contains(address))
+    }
+
+    /// The pool as records name it, `Kind/name`.
+    pub fn reference(&self) -> String {
+        reference(&self.key)
+    }
+}
+
+/// A pool's key as records name it, `Kind/name`.
+pub fn reference(pool: &ObjectKey) -> String {
+    format!("{}/{}", pool.kind.as_str(), pool.name)
+}
+
+impl Rank {
+    /// The rank of a policy.
+    pub fn of(object: &Object) -> Rank {
+        let key = object.key();
+        let class = match key.kind {
+            Kind::EgressPolicy => 0,
+            Kind::ClusterEgressPolicy => 1,
+            _ => 2,
+        };
+        let created = object.metadata().creation_timestamp.as_ref().map(|t| t.0);
+        Rank { class, created, namespace: key.namespace, name: key.name, kind: key.kind }
+    }
+
+    /// The policy.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey { kind: self.kind, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// The policy as records name it.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            kind: self.kind.as_str().to_owned(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl std::fmt::Display for Rank {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.key().fmt(f)
+    }
+}
+
+impl Intent {
+    /// Reads a policy of any dialect. `None` if the object is no policy.
+    pub fn read(object: &Object) -> Option<Result<Intent, Vec<Fault>>> {
+        match object {
+            Object::EgressPolicy(o) => Some(native::policy(Rank::of(object), &o.spec)),
+            Object::ClusterEgressPolicy(o) => Some(native::cluster_policy(Rank::of(object), &o.spec)),
+            Object::Egress(o) => Some(dialect::antrea::egress(Rank::of(object), &o.spec)),
+            _ => None,
+        }
+    }
+}
+
+impl Pool {
+    /// Reads a pool of any dialect. `None` if the object is no pool.
+    pub fn read(object: &Object) -> Option<Result<Pool, Vec<Fault>>> {
+        match object {
+            Object::EgressPool(o) => Some(native::pool(object, &o.spec)),
+            Object::ExternalIPPool(o) => Some(dialect::antrea::pool(object, &o.spec)),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with an object, as an API server with our rules would say it on admission. Empty: nothing.
+pub fn check(object: &Object) -> Vec<Fault> {
+    let policy = Intent::read(object).and_then(Result::err);
+    let pool = Pool::read(object).and_then(Result::err);
+    policy.or(pool).unwrap_or_default()
+}

@@ -1,0 +1,316 @@
+//! The plan of one node: what its kernel must hold, whom it must probe, and what it has to report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use egret_api::{PortUse, WhenUnavailable};
+
+use crate::elect;
+use crate::facts::{PodFacts, Record, reaches};
+use crate::guard;
+use crate::inside::{self, ClusterSettings};
+use crate::intent::{Intent, Rank, reference};
+use crate::local::{Local, LocalWire, Steering};
+use crate::rules::{self, Layer, RuleSet, Verdict};
+use crate::tables::{
+    EgressEntry, LinkIndex, MAX_BLOCKS, NodeEntry, Path, PodEntry, ServedEntry, Settings, Tables,
+};
+use crate::world::World;
+
+/// The plan of one node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodePlan {
+    /// What the kernel must hold.
+    pub tables: Tables,
+    /// Gateways to probe, with their underlay addresses.
+    pub probes: BTreeMap<String, IpAddr>,
+    /// For each egress address that the node uses or can serve: the holder, if a candidate lives.
+    pub holders: BTreeMap<IpAddr, String>,
+    /// Egress addresses that the node holds, with the wire.
+    pub holds: BTreeMap<IpAddr, LinkIndex>,
+    /// For each egress address that the node can serve: the revision that is programmed once the tables are.
+    pub programmed: BTreeMap<IpAddr, u64>,
+    /// For each egress address that the node uses, or has ports of: how its ports are used.
+    pub ports: BTreeMap<IpAddr, PortUse>,
+    /// What waits, and for what.
+    pub waiting: Vec<String>,
+}
+
+/// Plans one node.
+pub fn plan(world: &World, settings: &ClusterSettings, local: &Local) -> NodePlan {
+    let mut planner = Planner { world, local, plan: NodePlan::default() };
+    planner.plan.tables.settings =
+        Settings { unknown_pods: local.unknown_pods, overlay_mtu: local.overlay_mtu };
+    planner.plan.tables.inside = inside::networks(world, settings);
+    planner.nodes();
+    planner.pods();
+    planner.serve();
+    planner.plan
+}
+
+/// What a policy does now, with what the records say of its address.
+pub(crate) fn verdict(world: &World, intent: &Intent, lives: impl Fn(&Record, &str) -> bool) -> Verdict {
+    let usable = |record: &&Record| {
+        intent.pool.as_ref().is_some_and(|pool| record.spec.pool == reference(pool))
+            && intent.address.is_none_or(|asked| asked == record.address)
+    };
+    let record = world.records_claimed_by(&intent.rank.claim()).find(usable);
+    let carried = record.is_some_and(|r| elect::holder(&r.ranking, |c| lives(r, c)).is_some());
+    match (record, intent.when_unavailable) {
+        (_, WhenUnavailable::Bypass) if !carried => Verdict::Ordinary,
+        (Some(record), _) => Verdict::Egress(record.address),
+        (None, _) => Verdict::Drop,
+    }
+}
+
+/// Compiles the rules of a pod that these policies select.
+pub(crate) fn compile(world: &World, intents: &[Arc<Intent>], verdicts: &[Verdict]) -> RuleSet {
+    let layers: Vec<Layer> = intents
+        .iter()
+        .zip(verdicts)
+        .map(|(intent, verdict)| {
+            let (v4, v6) = families(world, intent, *verdict);
+            Layer { traffic: &intent.traffic, verdict: *verdict, v4, v6 }
+        })
+        .collect();
+    rules::compile(&layers)
+}
+
+/// The families that a policy captures: its address's; without an address those that its pool could give.
+pub(crate) fn families(world: &World, intent: &Intent, verdict: Verdict) -> (bool, bool) {
+    let one = |address: IpAddr| (address.is_ipv4(), address.is_ipv6());
+    match (verdict, intent.address) {
+        (Verdict::Egress(address), _) | (_, Some(address)) => one(address),
+        _ => {
+            let pool =
+                intent.pool.as_ref().and_then(|p| world.pools().get(p)).and_then(|p| p.meaning.as_ref().ok());
+            let ranges = pool.map(|p| p.ranges.as_slice()).unwrap_or_default();
+            let has = |v4: bool| ranges.is_empty() || ranges.iter().any(|r| r.first.is_ipv4() == v4);
+            (has(true), has(false))
+        }
+    }
+}
+
+struct Planner<'a> {
+    world: &'a World,
+    local: &'a Local,
+    plan: NodePlan,
+}
+
+impl<'a> Planner<'a> {
+    /// The wire of this node that can carry an address.
+    fn wire(&self, record: &Record) -> Option<&'a LocalWire> {
+        let interface = record.spec.interface.as_deref();
+        self.local.wires.iter().find(|w| reaches(interface, record.address, &w.interface, &w.addresses))
+    }
+
+    /// A candidate can carry packets of an address now, as far as this node believes.
+    fn lives(&self, record: &Record, candidate: &str) -> bool {
+        let wire = match candidate == self.local.node {
+            true => self.wire(record).is_some_and(|w| w.carrier),
+            // Every node reads the same reports, so all leave out a gateway whose other wire is cut.
+            false => self.world.reports().get(candidate).is_none_or(|report| {
+                report.wire(record.spec.interface.as_deref(), record.address).is_none_or(|w| w.carrier)
+            }),
+        };
+        wire && self.local.alive.contains(candidate)
+    }
+
+    fn nodes(&mut self) {
+        let like = Some(self.local.underlay.address);
+        let names: BTreeSet<&String> = self.world.nodes().keys().chain(self.world.reports().keys()).collect();
+        for name in names.into_iter().filter(|n| **n != self.local.node) {
+            let Some(address) = self.world.underlay(name, like) else { continue };
+            let on_link = self.local.underlay.networks.iter().any(|n| n.contains(&address));
+            let mac = self.world.reports().get(name).and_then(|r| r.mac).filter(|_| on_link);
+            self.plan.tables.nodes.insert(address, NodeEntry { mac });
+        }
+    }
+
+    fn pods(&mut self) {
+        let node = self.world.nodes().get(&self.local.node);
+        self.plan.tables.guard.pod_networks = node.map(|n| n.pod_networks.clone()).unwrap_or_default();
+        let mut compiled: BTreeMap<Vec<Rank>, Arc<RuleSet>> = BTreeMap::new();
+        for (key, pod) in self.world.pods_on(&self.local.node) {
+            let intents = self.world.policies_of(key, pod);
+            let ranks: Vec<Rank> = intents.iter().map(|i| i.rank.clone()).collect();
+            let set = match compiled.get(&ranks) {
+                Some(set) => set.clone(),
+                None => {
+                    let set = Arc::new(self.rule_set(&intents));
+                    compiled.insert(ranks, set.clone());
+                    set
+                }
+            };
+            self.pod(&format!("{}/{}", key.0, key.1), pod, &set);
+        }
+    }
+
+    /// The rules of pods that these policies select, and the egress addresses they use.
+    fn rule_set(&mut self, intents: &[Arc<Intent>]) -> RuleSet {
+        let verdicts: Vec<Verdict> =
+            intents.iter().map(|i| verdict(self.world, i, |r, c| self.lives(r, c))).collect();
+        for verdict in &verdicts {
+            if let Verdict::Egress(address) = verdict
+                && !self.plan.tables.egress.contains_key(address)
+                && let Some(record) = self.world.record(*address)
+            {
+                self.egress(record);
+            }
+        }
+        let set = compile(self.world, intents, &verdicts);
+        if set.id != 0 {
+            self.plan.tables.guard.captured.insert(set.id, guard::captured(&set.rules));
+            self.plan.tables.rules.extend(set.rules.iter().map(|(net, list)| ((set.id, *net), list.clone())));
+        }
+        set
+    }
+
+    fn pod(&mut self, name: &str, pod: &PodFacts, set: &RuleSet) {
+        for address in &pod.addresses {
+            let guard = &mut self.plan.tables.guard;
+            // Two pods with one address contradict each other: a selected one counts, so nothing leaks.
+            if guard.selected.contains_key(address) || (set.id == 0 && guard.free.contains(address)) {
+                continue;
+            }
+            match set.id {
+                0 => {
+                    guard.free.insert(*address);
+                }
+                id => {
+                    guard.free.remove(address);
+                    guard.selected.insert(*address, id);
+                }
+            }
+            match self.local.pod_links.get(address) {
+                Some(l) => {
+                    let entry = PodEntry { link: l.link, mac: l.mac, host_mac: l.host_mac, rules: set.id };
+                    self.plan.tables.pods.insert(*address, entry);
+                }
+                None => self.plan.waiting.push(format!("pod {name}: {address} has no link on this node yet")),
+            }
+        }
+    }
+
+    /// An egress address that pods of this node use.
+    fn egress(&mut self, record: &Record) {
+        let address = record.address;
+        let holder = self.holder(record);
+        let here = record.spec.candidates.contains(&self.local.node) && self.lives(record, &self.local.node);
+        let path = match (here.then(|| self.wire(record)).flatten(), &holder) {
+            (Some(wire), _) => Path::Wire(wire.link),
+            (None, Some(holder)) => self.way_to(holder),
+            (None, None) => Path::None,
+        };
+        let mine = record.spec.leases.iter().filter(|l| l.node == self.local.node && l.released.is_none());
+        let (usable, early): (Vec<_>, Vec<_>) =
+            mine.partition(|l| self.unprogrammed(record, l.revision).is_none());
+        if usable.is_empty() {
+            let blocks = match early.first().and_then(|l| self.unprogrammed(record, l.revision)) {
+                Some(gateway) => format!("gateway {gateway} to program its ports"),
+                None => "the controller to lease ports of it to this node".to_owned(),
+            };
+            self.plan.waiting.push(format!("egress address {address}: waits for {blocks}"));
+        }
+        let mut blocks: Vec<u16> = usable.iter().map(|l| l.first_port).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        blocks.truncate(MAX_BLOCKS);
+        self.plan.ports.insert(address, self.port_use(record, true));
+        let entry = EgressEntry { path, block_size: record.spec.block_size, blocks };
+        self.plan.tables.egress.insert(address, entry);
+    }
+
+    fn way_to(&self, gateway: &str) -> Path {
+        let underlay = &self.local.underlay;
+        match self.world.underlay(gateway, Some(underlay.address)) {
+            None => Path::None,
+            Some(a)
+                if self.local.steering == Steering::Link
+                    && underlay.networks.iter().any(|n| n.contains(&a)) =>
+            {
+                Path::Link(a, underlay.link)
+            }
+            Some(a) => Path::Overlay(a),
+        }
+    }
+
+    /// A living candidate that has not programmed a revision yet. This node itself programs it with this plan.
+    fn unprogrammed<'r>(&self, record: &'r Record, revision: u64) -> Option<&'r str> {
+        let programmed = |candidate: &str| {
+            let report = self.world.reports().get(candidate);
+            report.and_then(|r| r.programmed.get(&record.address)).is_some_and(|r| *r >= revision)
+        };
+        (record.ranking.iter().map(String::as_str))
+            .find(|c| *c != self.local.node && self.lives(record, c) && !programmed(c))
+    }
+
+    /// Elects the holder of an address and notes whom to probe for it.
+    fn holder(&mut self, record: &Record) -> Option<String> {
+        for candidate in record.ranking.iter().filter(|c| **c != self.local.node) {
+            if !self.plan.probes.contains_key(candidate)
+                && let Some(address) = self.world.underlay(candidate, Some(self.local.underlay.address))
+            {
+                self.plan.probes.insert(candidate.clone(), address);
+            }
+        }
+        let holder = elect::holder(&record.ranking, |c| self.lives(record, c))?.to_owned();
+        self.plan.holders.insert(record.address, holder.clone());
+        Some(holder)
+    }
+
+    fn port_use(&self, record: &Record, used: bool) -> PortUse {
+        let mine = |released: bool| {
+            let leases = record.spec.leases.iter();
+            leases.filter(move |l| l.node == self.local.node && l.released.is_some() == released).count()
+        };
+        let blocks = u16::try_from(mine(false)).unwrap_or(u16::MAX);
+        let sweep = self.local.flows.get(&record.address).cloned().unwrap_or_default();
+        let ports = u64::from(blocks) * u64::from(record.spec.block_size);
+        let wanted_blocks = match used {
+            false => 0,
+            true if sweep.flows.saturating_mul(2) > ports => blocks.saturating_mul(2).max(1),
+            true if sweep.flows.saturating_mul(8) >= ports => blocks.max(1),
+            true => (blocks / 2).max(1),
+        };
+        PortUse { wanted_blocks, flows: sweep.flows, busy_blocks: sweep.busy_blocks }
+    }
+
+    /// Addresses that this node can serve as a gateway, and those it still has ports of.
+    fn serve(&mut self) {
+        let world = self.world;
+        for record in world.records_naming(&self.local.node) {
+            let address = record.address;
+            if !self.plan.ports.contains_key(&address)
+                && record.spec.leases.iter().any(|l| l.node == self.local.node)
+            {
+                self.plan.ports.insert(address, self.port_use(record, false));
+            }
+            if !record.spec.candidates.contains(&self.local.node) {
+                continue;
+            }
+            let holder = self.holder(record);
+            let Some(wire) = self.wire(record) else {
+                self.plan.waiting.push(format!("egress address {address}: no wire of this node reaches it"));
+                continue;
+            };
+            let holds = holder.as_ref() == Some(&self.local.node);
+            if holds {
+                self.plan.holds.insert(address, wire.link);
+            }
+            let entry = ServedEntry { wire: wire.link, holder: holds, block_size: record.spec.block_size };
+            self.plan.tables.served.insert(address, entry);
+            for lease in &record.spec.leases {
+                let source = match lease.node == self.local.node {
+                    true => Some(self.local.underlay.address),
+                    false => self.world.underlay(&lease.node, Some(self.local.underlay.address)),
+                };
+                if let Some(source) = source {
+                    self.plan.tables.leases.insert((address, lease.first_port), source);
+                }
+            }
+            self.plan.programmed.insert(address, record.spec.revision);
+        }
+    }
+}
