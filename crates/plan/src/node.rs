@@ -299,7 +299,12 @@ impl<'a> Planner<'a> {
             if holds {
                 self.plan.holds.insert(address, wire.link);
             }
-            let entry = ServedEntry { wire: wire.link, holder: holds, block_size: record.spec.block_size };
+            let entry = ServedEntry {
+                wire: wire.link,
+                mac: wire.mac,
+                holder: holds,
+                block_size: record.spec.block_size,
+            };
             self.plan.tables.served.insert(address, entry);
             for lease in &record.spec.leases {
                 let source = match lease.node == self.local.node {
