@@ -1,1 +1,37 @@
-//! The only I/O to the kernel: programs, maps, links, guard, probes, announcements
+//! The only I/O to the kernel: programs, maps, links, guard, probes, announcements.
+//!
+//! Everything in the kernel outlives the process: maps and attachments are pinned, and [`Datapath::open`] adopts
+//! what is there. What must be there is the plan's business (`egret_plan::tables`).
+
+mod address;
+mod announce;
+mod apply;
+mod attach;
+mod captured;
+mod counters;
+mod datapath;
+mod device;
+mod entry;
+mod error;
+mod guard;
+pub mod layout;
+mod links;
+mod load;
+mod maps;
+mod overlay;
+mod packet_socket;
+mod probe;
+mod read;
+mod sweep;
+
+pub use announce::announce;
+pub use attach::{Attach, Role};
+pub use counters::{Counter, REASONS};
+pub use datapath::{Config, Datapath};
+pub use error::{ApplyError, DatapathError};
+pub use guard::{GuardDrops, GuardInput, script as guard_script};
+pub use links::{LinkQuery, LinkSnapshot, Links};
+pub use load::{OBJECT, PROGRAMS};
+pub use overlay::OVERLAY_MAC;
+pub use probe::{Answer, Prober};
+pub use sweep::{AddressUse, Sweep, Timeouts};

@@ -1,0 +1,199 @@
+//! The guard: nftables rules in the forward path that hold what must not leave by the ordinary way, whatever the
+//! programs do. In the forward hook the source is still the pod's, so no masquerade can hide a leak.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+
+use egret_plan::tables::{Guard, RuleSetId, UnknownPods};
+use ipnet::IpNet;
+
+use crate::captured::{self, Family};
+use crate::counters::Counter;
+use crate::error::DatapathError;
+
+/// All that the guard's rules are made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardInput {
+    /// Pods and what is captured of them.
+    pub guard: Guard,
+    /// Networks inside the cluster.
+    pub inside: BTreeSet<IpNet>,
+    /// What happens to pods that nobody knows.
+    pub unknown_pods: UnknownPods,
+    /// UDP port of the overlay, which connection tracking has no business with.
+    pub vxlan_port: u16,
+    /// What the counters start from: a table that is replaced must not forget what it dropped.
+    pub drops: GuardDrops,
+}
+
+/// What the guard has dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuardDrops {
+    /// Packets of selected pods that came by the ordinary way.
+    pub captured: Counter,
+    /// Packets of pods that this node does not know.
+    pub unknown: Counter,
+}
+
+/// The whole table as one transaction for `nft -f`.
+pub fn script(input: &GuardInput) -> String {
+    let mut text = String::from("table inet egret\ndelete table inet egret\ntable inet egret {\n");
+    counter(&mut text, "captured", input.drops.captured);
+    counter(&mut text, "unknown", input.drops.unknown);
+    for family in [Family::V4, Family::V6] {
+        networks(&mut text, family, "pods", &input.guard.pod_networks);
+        networks(&mut text, family, "inside", &input.inside);
+        addresses(&mut text, family, "free", input.guard.free.iter());
+        addresses(&mut text, family, "selected", input.guard.selected.keys());
+    }
+    let mut chains: BTreeSet<(Family, RuleSetId)> = BTreeSet::new();
+    for (set, captured) in &input.guard.captured {
+        for family in [Family::V4, Family::V6] {
+            if captured::chain(&mut text, family, *set, captured) {
+                chains.insert((family, *set));
+            }
+        }
+    }
+    for family in [Family::V4, Family::V6] {
+        verdicts(&mut text, family, &input.guard, &chains);
+        pod_chain(&mut text, family, input.unknown_pods);
+    }
+    let port = input.vxlan_port;
+    let _ = write!(
+        text,
+        "  chain forward {{
+    type filter hook forward priority filter - 10; policy accept;
+    ip saddr @pods4 jump pod4
+    ip6 saddr @pods6 jump pod6
+  }}
+  chain untracked_in {{
+    type filter hook prerouting priority raw; policy accept;
+    udp dport {port} notrack
+  }}
+  chain untracked_out {{
+    type filter hook output priority raw; policy accept;
+    udp dport {port} notrack
+  }}
+}}
+"
+    );
+    text
+}
+
+fn counter(text: &mut String, name: &str, from: Counter) {
+    let _ = writeln!(text, "  counter {name} {{ packets {} bytes {} }}", from.packets, from.bytes);
+}
+
+fn networks(text: &mut String, family: Family, name: &str, nets: &BTreeSet<IpNet>) {
+    let nets: Vec<String> =
+        nets.iter().filter(|net| family.has(net.addr())).map(|net| net.trunc().to_string()).collect();
+    let header = format!("type {}; flags interval; auto-merge;", family.word());
+    set(text, &format!("set {name}{}", family.digit()), &header, &nets);
+}
+
+fn addresses<'a>(text: &mut String, family: Family, name: &str, addresses: impl Iterator<Item = &'a IpAddr>) {
+    let addresses: Vec<String> = addresses.filter(|a| family.has(**a)).map(ToString::to_string).collect();
+    set(text, &format!("set {name}{}", family.digit()), &format!("type {};", family.word()), &addresses);
+}
+
+/// From a selected pod to the chain of its rule set, so that the number of rule sets costs no packet anything.
+fn verdicts(text: &mut String, family: Family, guard: &Guard, chains: &BTreeSet<(Family, RuleSetId)>) {
+    let jumps: Vec<String> = guard
+        .selected
+        .iter()
+        .filter(|(pod, set)| family.has(**pod) && chains.contains(&(family, **set)))
+        .map(|(pod, set)| format!("{pod} : jump {}", captured::chain_name(family, *set)))
+        .collect();
+    let header = format!("type {} : verdict;", family.word());
+    set(text, &format!("map captured{}", family.digit()), &header, &jumps);
+}
+
+fn pod_chain(text: &mut String, family: Family, unknown: UnknownPods) {
+    let (digit, ip) = (family.digit(), family.header());
+    let _ = write!(
+        text,
+        "  chain pod{digit} {{
+    {ip} daddr @inside{digit} return
+    ct direction reply return
+    {ip} saddr @free{digit} return
+    {ip} saddr vmap @captured{digit}
+    {ip} saddr @selected{digit} return
+"
+    );
+    if unknown == UnknownPods::Hold {
+        text.push_str("    counter name unknown drop\n");
+    }
+    text.push_str("  }\n");
+}
+
+fn set(text: &mut String, name: &str, header: &str, elements: &[String]) {
+    let _ = writeln!(text, "  {name} {{\n    {header}");
+    if !elements.is_empty() {
+        let _ = writeln!(text, "    elements = {{ {} }}", elements.join(", "));
+    }
+    text.push_str("  }\n");
+}
+
+/// Puts the guard in force, in one transaction. The counters go on from where they are.
+pub fn apply(input: &GuardInput) -> Result<(), DatapathError> {
+    let input = GuardInput { drops: drops().unwrap_or_default(), ..input.clone() };
+    nft(&script(&input))
+}
+
+/// The guard's table is in the kernel.
+pub fn present() -> bool {
+    drops().is_some()
+}
+
+/// Takes the guard away.
+pub fn remove() -> Result<(), DatapathError> {
+    nft("table inet egret\ndelete table inet egret\n")
+}
+
+/// What the guard in force has dropped; `None` without a guard.
+pub fn drops() -> Option<GuardDrops> {
+    let output = Command::new("nft").args(["list", "counters", "table", "inet", "egret"]).output().ok()?;
+    output.status.success().then(|| parse_drops(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn parse_drops(text: &str) -> GuardDrops {
+    let mut drops = GuardDrops::default();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    for window in words.windows(7) {
+        if let ["counter", name, "{", "packets", packets, "bytes", bytes] = window {
+            let counter =
+                Counter { packets: packets.parse().unwrap_or(0), bytes: bytes.parse().unwrap_or(0) };
+            match *name {
+                "captured" => drops.captured = counter,
+                "unknown" => drops.unknown = counter,
+                _ => {}
+            }
+        }
+    }
+    drops
+}
+
+fn nft(script: &str) -> Result<(), DatapathError> {
+    let failed = |why: String| DatapathError::Guard(why);
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| {
+            failed(format!("cannot run nft: {error}; install it with `apt-get install nftables`"))
+        })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // nft that refuses early closes its end; its own words say why.
+        let _ = stdin.write_all(script.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
+}

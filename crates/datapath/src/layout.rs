@@ -1,0 +1,333 @@
+//! The kernel's types, byte for byte: the mirror of bpf/lib/types.h. A test holds both against the object's BTF.
+
+use aya::Pod;
+
+/// An IPv6 address, or an IPv4 address as `::ffff:a.b.c.d`; network byte order.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Addr {
+    /// The address.
+    pub bytes: [u8; 16],
+}
+
+/// Settings that hold for every packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Index of the overlay device.
+    pub overlay_link: u32,
+    /// Index of the interface between nodes.
+    pub underlay_link: u32,
+    /// Largest inner packet, bytes.
+    pub overlay_mtu: u16,
+    /// 1: drop what an unknown pod sends outside.
+    pub hold_unknown: u8,
+    /// 1: answer probes as a gateway that can carry packets.
+    pub ready: u8,
+    /// Link-layer address of every node's overlay device.
+    pub overlay_mac: [u8; 6],
+    /// Link-layer address of the underlay interface.
+    pub underlay_mac: [u8; 6],
+    /// Zero.
+    pub pad: [u8; 8],
+    /// This node's own underlay address.
+    pub underlay: Addr,
+}
+
+/// What an LPM trie looks up, without the prefix length that aya puts in front.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkData {
+    /// The address.
+    pub addr: [u8; 16],
+}
+
+/// A node of the cluster.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Link-layer address, if `on_link`.
+    pub mac: [u8; 6],
+    /// 1: on the same link as this node.
+    pub on_link: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+/// A pod of this node.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodValue {
+    /// Rule set; 0: known, and no policy selects it.
+    pub rules: u64,
+    /// The host's end of the pod's link.
+    pub link: u32,
+    /// The pod's link-layer address.
+    pub mac: [u8; 6],
+    /// The source of frames to the pod.
+    pub host_mac: [u8; 6],
+}
+
+/// Rule set and destination, without the prefix length.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleData {
+    /// Rule set, big endian.
+    pub set: [u8; 8],
+    /// Destination.
+    pub addr: [u8; 16],
+}
+
+/// What happens to packets of a rule's destination on some ports.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortRule {
+    /// Egress address, if `action` is [`RULE_EGRESS`].
+    pub egress: Addr,
+    /// First port, host order.
+    pub first: u16,
+    /// Last port, host order.
+    pub last: u16,
+    /// IP protocol; 0: any packet, ports do not matter.
+    pub protocol: u8,
+    /// [`RULE_ORDINARY`] or [`RULE_EGRESS`].
+    pub action: u8,
+    /// Zero.
+    pub pad: [u8; 2],
+}
+
+/// Leave the packet to the kernel.
+pub const RULE_ORDINARY: u8 = 0;
+/// Send the packet from the rule's egress address.
+pub const RULE_EGRESS: u8 = 1;
+/// Most port rules of one destination.
+pub const PORT_RULES: usize = 16;
+/// Most blocks of one egress address.
+pub const BLOCKS: usize = 64;
+
+/// The rules of one destination; the first that matches decides.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// How many of `ports` are used.
+    pub count: u32,
+    /// Not read by the programs: [`RULE_SHADOW`] marks entries that no plan asked for.
+    pub pad: u32,
+    /// The rules.
+    pub ports: [PortRule; PORT_RULES],
+}
+
+/// In [`Rule::pad`]: the entry only keeps an IPv6 prefix from covering the IPv4 addresses mapped below it.
+pub const RULE_SHADOW: u32 = 1;
+
+/// No gateway.
+pub const PATH_NONE: u8 = 0;
+/// Out of this node's wire.
+pub const PATH_WIRE: u8 = 1;
+/// By the overlay.
+pub const PATH_OVERLAY: u8 = 2;
+/// To a gateway on the same link.
+pub const PATH_LINK: u8 = 3;
+
+/// An egress address that pods of this node use.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// Underlay address of the gateway.
+    pub gateway: Addr,
+    /// For [`PATH_WIRE`] and [`PATH_LINK`].
+    pub link: u32,
+    /// One of the paths.
+    pub path: u8,
+    /// log2 of the ports in a block.
+    pub shift: u8,
+    /// How many of `blocks` are used.
+    pub block_count: u16,
+    /// First ports, host order.
+    pub blocks: [u16; BLOCKS],
+}
+
+/// An egress address that this node can serve.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// The wire it leaves by.
+    pub wire: u32,
+    /// The wire's link-layer address: what a holder answers.
+    pub mac: [u8; 6],
+    /// 1: this node answers ARP and NDP for it.
+    pub holder: u8,
+    /// log2 of the ports in a block.
+    pub shift: u8,
+}
+
+/// A block of ports of an egress address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaseKey {
+    /// Egress address.
+    pub egress: Addr,
+    /// Port >> shift, host order.
+    pub block: u16,
+    /// Zero.
+    pub pad: [u16; 3],
+}
+
+/// A flow, as the pod sees it. Ports in network byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FlowKey {
+    /// The pod.
+    pub pod: Addr,
+    /// The remote end.
+    pub remote: Addr,
+    /// Port, or ICMP echo id.
+    pub pod_port: u16,
+    /// Port; 0 for ICMP.
+    pub remote_port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+/// What a flow was given.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Egress address.
+    pub egress: Addr,
+    /// Egress port, network byte order.
+    pub egress_port: u16,
+    /// TCP flags that the pod has sent.
+    pub flags: u8,
+    /// Zero.
+    pub pad: u8,
+    /// Seconds since boot.
+    pub seen: u32,
+}
+
+/// A flow, as the remote end sees it. Ports in network byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReturnKey {
+    /// Egress address.
+    pub egress: Addr,
+    /// The remote end.
+    pub remote: Addr,
+    /// Port, or ICMP echo id.
+    pub egress_port: u16,
+    /// Port; 0 for ICMP.
+    pub remote_port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+/// Whose a flow is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReturnFlow {
+    /// The pod.
+    pub pod: Addr,
+    /// The pod's port, network byte order.
+    pub pod_port: u16,
+    /// TCP flags that the remote end has sent.
+    pub flags: u8,
+    /// Zero.
+    pub pad: u8,
+    /// Seconds since boot.
+    pub seen: u32,
+}
+
+/// Packets and bytes of one verdict.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// Idle times in seconds, and what a sweep found.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// TCP, both sides have sent data.
+    pub tcp_established: u32,
+    /// TCP, opening.
+    pub tcp_transitory: u32,
+    /// TCP, both sides have sent FIN, or one RST.
+    pub tcp_closed: u32,
+    /// UDP.
+    pub udp: u32,
+    /// ICMP echo.
+    pub icmp: u32,
+    /// Flows kept.
+    pub kept: u32,
+    /// Flows removed because of their age.
+    pub expired: u32,
+    /// Flows removed because their pod or rule is gone.
+    pub orphaned: u32,
+}
+
+/// Payload of a probe frame.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// [`PROBE_MAGIC`], network byte order.
+    pub magic: u32,
+    /// 1 question, 2 answer.
+    pub kind: u8,
+    /// In an answer, 1: the gateway can carry packets now.
+    pub ready: u8,
+    /// Zero.
+    pub pad: [u8; 2],
+    /// Underlay address of the gateway asked.
+    pub target: Addr,
+    /// Network byte order.
+    pub nonce: u64,
+}
+
+/// Ethertype of probe frames: IEEE 802 local experimental.
+pub const PROBE_ETHERTYPE: u16 = 0x88b5;
+/// First word of a probe.
+pub const PROBE_MAGIC: u32 = 0x4567_5062;
+/// On the overlay, from a source node to a gateway.
+pub const VNI_TO_WIRE: u32 = 0x0e_6701;
+/// On the overlay, from a gateway to a source node.
+pub const VNI_TO_POD: u32 = 0x0e_6702;
+/// On the overlay, probes and their answers.
+pub const VNI_PROBE: u32 = 0x0e_6703;
+
+macro_rules! plain {
+    ($($type:ty),+) => {
+        $(
+            // SAFETY: repr(C), made of integers and byte arrays only, and without implicit padding (the layout
+            // test holds the size against the object's BTF): every byte is initialised and any bytes are a value.
+            unsafe impl Pod for $type {}
+        )+
+    };
+}
+
+plain!(
+    Addr,
+    Settings,
+    NetworkData,
+    Node,
+    PodValue,
+    RuleData,
+    Rule,
+    Egress,
+    Served,
+    LeaseKey,
+    FlowKey,
+    Flow,
+    ReturnKey,
+    ReturnFlow,
+    Counter,
+    Sweep,
+    Probe
+);

@@ -1,0 +1,172 @@
+//! Which interface is what: the underlay, wires, and the pods' links. Asked of the kernel, and asked again after
+//! each change that it announces.
+
+pub(crate) mod facts;
+pub(crate) mod filters;
+mod pod;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use egret_plan::tables::LinkIndex;
+use egret_plan::{LocalWire, PodLink, Underlay};
+use ipnet::IpNet;
+use netlink_packet_route::link::InfoKind;
+use rtnetlink::Handle;
+
+use crate::error::DatapathError;
+use facts::{LinkFacts, Neighbours};
+use watch::Watch;
+
+/// The kernel's view of this node's interfaces.
+pub struct Links {
+    handle: Handle,
+    watch: Watch,
+    /// Where pods were found before: entries of neighbours age out, pods stay where they are.
+    known: BTreeMap<IpAddr, PodLink>,
+}
+
+/// What a snapshot must look for.
+#[derive(Clone, Debug)]
+pub struct LinkQuery<'a> {
+    /// This node's address between nodes: its interface is the underlay.
+    pub underlay_address: IpAddr,
+    /// Name of the overlay device.
+    pub overlay: &'a str,
+    /// Addresses of this node's pods.
+    pub pods: &'a BTreeSet<IpAddr>,
+}
+
+/// The interfaces at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LinkSnapshot {
+    /// The interface between nodes; `None` while no interface has the underlay address.
+    pub underlay: Option<Underlay>,
+    /// The underlay's name; empty while there is none.
+    pub underlay_interface: String,
+    /// Interfaces that can lead outside, by index. The underlay is among them.
+    pub wires: Vec<LocalWire>,
+    /// Host ends of links that look like pods' links, known pods or not.
+    pub candidates: BTreeSet<LinkIndex>,
+    /// Where each pod asked for is, as far as the kernel knows by now.
+    pub pod_links: BTreeMap<IpAddr, PodLink>,
+}
+
+impl Links {
+    /// Begins to watch. Must be called on a tokio runtime, in the node's network namespace.
+    pub async fn open() -> Result<Self, DatapathError> {
+        let watch = Watch::open()?;
+        let handle = connect()?;
+        Ok(Links { handle, watch, known: BTreeMap::new() })
+    }
+
+    /// Resolves after an interface, address, route or neighbour changed, or at once if one has since the last call.
+    pub async fn changed(&mut self) {
+        self.watch.changed().await;
+    }
+
+    /// Asks the kernel about everything. Where a pod's link-layer address is not known yet, a resolution is
+    /// started, and its result is announced by [`Links::changed`].
+    pub async fn snapshot(&mut self, query: &LinkQuery<'_>) -> Result<LinkSnapshot, DatapathError> {
+        let links: BTreeMap<LinkIndex, LinkFacts> =
+            facts::links(&self.handle).await?.into_iter().map(|(facts, _)| (facts.index, facts)).collect();
+        let addresses = facts::addresses(&self.handle).await?;
+        let neighbours = Neighbours::read(&self.handle).await?;
+        let of_link = |link: &LinkIndex| addresses.get(link).cloned().unwrap_or_default();
+
+        let found = links
+            .values()
+            .find(|facts| of_link(&facts.index).iter().any(|net| net.addr() == query.underlay_address));
+        let underlay = found.map(|facts| Underlay {
+            link: facts.index,
+            address: query.underlay_address,
+            mac: facts.mac.unwrap_or_default(),
+            networks: of_link(&facts.index).iter().map(IpNet::trunc).collect(),
+        });
+        let underlay_interface = found.map(|facts| facts.name.clone()).unwrap_or_default();
+        let underlay_link = underlay.as_ref().map(|underlay| underlay.link);
+
+        let pod_links = self.pods(query.pods, &links, &neighbours).await?;
+        let taken: BTreeSet<LinkIndex> = pod_links.values().map(|pod| pod.link).collect();
+        let mut snapshot =
+            LinkSnapshot { underlay, underlay_interface, pod_links, ..LinkSnapshot::default() };
+        for facts in links.values() {
+            let global: BTreeSet<IpNet> = of_link(&facts.index).into_iter().filter(leads_outside).collect();
+            let is_underlay = Some(facts.index) == underlay_link;
+            if looks_like_pod_link(facts)
+                && !is_underlay
+                && (global.is_empty() || taken.contains(&facts.index))
+            {
+                snapshot.candidates.insert(facts.index);
+            } else if can_be_wire(facts, query.overlay) && !global.is_empty() {
+                snapshot.wires.push(LocalWire {
+                    interface: facts.name.clone(),
+                    link: facts.index,
+                    mac: facts.mac.unwrap_or_default(),
+                    addresses: global,
+                    carrier: facts.carrier,
+                });
+            }
+        }
+        Ok(snapshot)
+    }
+
+    async fn pods(
+        &mut self,
+        pods: &BTreeSet<IpAddr>,
+        links: &BTreeMap<LinkIndex, LinkFacts>,
+        neighbours: &Neighbours,
+    ) -> Result<BTreeMap<IpAddr, PodLink>, DatapathError> {
+        self.known.retain(|pod, at| pods.contains(pod) && links.contains_key(&at.link));
+        for pod in pods {
+            let Some(interface) =
+                facts::on_link(&self.handle, *pod).await?.and_then(|index| links.get(&index))
+            else {
+                self.known.remove(pod);
+                continue;
+            };
+            match pod::locate(*pod, interface, links, neighbours) {
+                pod::Place::Found(at) => {
+                    self.known.insert(*pod, at);
+                }
+                pod::Place::Unresolved if !self.known.contains_key(pod) => pod::resolve(*pod),
+                pod::Place::Unresolved => {}
+                pod::Place::Elsewhere => {
+                    self.known.remove(pod);
+                }
+            }
+        }
+        Ok(self.known.clone())
+    }
+}
+
+/// A connection to the kernel's routing tables, served by a task of the current runtime.
+pub(crate) fn connect() -> Result<Handle, DatapathError> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(DatapathError::io("netlink"))?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+/// A veth pair to another network namespace.
+fn looks_like_pod_link(facts: &LinkFacts) -> bool {
+    facts.kind == Some(InfoKind::Veth) && facts.peer_elsewhere
+}
+
+fn can_be_wire(facts: &LinkFacts, overlay: &str) -> bool {
+    let kind = matches!(
+        facts.kind,
+        None | Some(InfoKind::Veth | InfoKind::Vlan | InfoKind::Bond | InfoKind::MacVlan | InfoKind::Team)
+    );
+    kind && !facts.loopback && facts.controller.is_none() && facts.name != overlay && facts.mac.is_some()
+}
+
+/// An address that neighbours on the link can share a network with: the host's end of a pod's link may carry a
+/// gateway address, alone or link-local.
+fn leads_outside(net: &IpNet) -> bool {
+    let scoped = match net.addr() {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback(),
+    };
+    !scoped && net.prefix_len() < net.max_prefix_len()
+}

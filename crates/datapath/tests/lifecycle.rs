@@ -1,0 +1,238 @@
+//! The datapath's life in a real kernel: made, left, adopted, removed. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's verdict")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use egret_datapath::{Attach, Config, Datapath, LinkQuery, Links, Prober, Role, Timeouts};
+use egret_plan::Change;
+use egret_plan::tables::{
+    Captured, EgressEntry, Guard, NodeEntry, Path as Way, PodEntry, PortMatch, PortRule, ServedEntry,
+    Settings, Tables, UnknownPods,
+};
+use support::{alone, ip, run};
+
+fn config(bpf: &Path, attach: Attach) -> Config {
+    Config {
+        pin_dir: bpf.join("egret"),
+        underlay: "under0".to_owned(),
+        underlay_address: "10.0.0.1".parse().unwrap(),
+        overlay: "egret0".to_owned(),
+        vxlan_port: 8474,
+        attach,
+        max_flows: 4096,
+    }
+}
+
+/// A node with an underlay, a wire and a pod, whose other ends are in a namespace that `other` names by its process.
+fn node() -> std::process::Child {
+    let other = std::process::Command::new("unshare").args(["--net", "sleep", "60"]).spawn().unwrap();
+    let mine = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+    let theirs = format!("/proc/{}/ns/net", other.id());
+    while std::fs::read_link(&theirs).is_ok_and(|ns| ns == mine) {
+        std::thread::yield_now();
+    }
+    for name in ["under", "wire", "pod"] {
+        ip(&format!("link add {name}0 type veth peer name {name}1 netns {}", other.id()));
+        ip(&format!("link set {name}0 up"));
+    }
+    ip("addr add 10.0.0.1/24 dev under0");
+    ip("addr add 10.10.0.101/24 dev wire0");
+    other
+}
+
+fn tables(pod_link: u32, wire: u32) -> Tables {
+    let egress = "10.10.0.11".parse().unwrap();
+    let egress6 = "fd00:10:10::11".parse().unwrap();
+    let any = |egress| vec![PortRule { ports: PortMatch::Any, egress }];
+    Tables {
+        settings: Settings { unknown_pods: UnknownPods::Hold, overlay_mtu: 1400 },
+        inside: BTreeSet::from(["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/48".parse().unwrap()]),
+        nodes: BTreeMap::from([
+            ("10.0.0.4".parse().unwrap(), NodeEntry { mac: None }),
+            ("10.0.0.5".parse().unwrap(), NodeEntry { mac: Some([2, 0, 0, 0, 0, 5]) }),
+        ]),
+        pods: BTreeMap::from([(
+            "10.244.1.10".parse().unwrap(),
+            PodEntry { link: pod_link, mac: [2, 0, 0, 0, 1, 10], host_mac: [2, 0, 0, 0, 1, 1], rules: 7 },
+        )]),
+        rules: BTreeMap::from([
+            ((7, "::/0".parse().unwrap()), any(Some(egress6))),
+            ((7, "198.51.100.0/24".parse().unwrap()), any(Some(egress))),
+            (
+                (7, "198.51.100.9/32".parse().unwrap()),
+                vec![
+                    PortRule { ports: PortMatch::Tcp(443, 443), egress: None },
+                    PortRule { ports: PortMatch::Udp(53, 53), egress: Some(egress) },
+                ],
+            ),
+        ]),
+        egress: BTreeMap::from([
+            (
+                egress,
+                EgressEntry {
+                    path: Way::Overlay("10.0.0.4".parse().unwrap()),
+                    block_size: 512,
+                    blocks: vec![1024, 1536],
+                },
+            ),
+            (egress6, EgressEntry { path: Way::Wire(wire), block_size: 1024, blocks: vec![] }),
+        ]),
+        served: BTreeMap::from([(egress, ServedEntry { wire, mac: [2; 6], holder: true, block_size: 512 })]),
+        leases: BTreeMap::from([
+            ((egress, 1024), "10.0.0.5".parse().unwrap()),
+            ((egress, 65024), "fd00::5".parse().unwrap()),
+        ]),
+        guard: Guard::default(),
+    }
+}
+
+fn guard() -> Guard {
+    let range = |first: &str, last: &str, ports| Captured {
+        first: first.parse().unwrap(),
+        last: last.parse().unwrap(),
+        ports,
+    };
+    Guard {
+        pod_networks: BTreeSet::from(["10.244.1.0/24".parse().unwrap()]),
+        free: BTreeSet::from(["10.244.1.9".parse().unwrap()]),
+        selected: BTreeMap::from([("10.244.1.10".parse().unwrap(), 7)]),
+        captured: BTreeMap::from([(
+            7,
+            BTreeSet::from([
+                range("0.0.0.0", "255.255.255.255", PortMatch::Any),
+                range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", PortMatch::Any),
+                range("198.51.100.0", "198.51.100.255", PortMatch::Tcp(80, 90)),
+                range("198.51.100.9", "198.51.100.9", PortMatch::Tcp(91, 100)),
+                range("198.51.100.9", "198.51.100.9", PortMatch::Udp(53, 53)),
+            ]),
+        )]),
+    }
+}
+
+/// What takes a kernel from nothing to the tables.
+fn changes(tables: &Tables) -> Vec<Change> {
+    let mut changes = vec![Change::Settings(tables.settings)];
+    changes.extend(tables.inside.iter().map(|net| Change::SetInside(*net)));
+    changes.extend(tables.nodes.iter().map(|(a, n)| Change::SetNode(*a, *n)));
+    changes.extend(tables.served.iter().map(|(a, s)| Change::SetServed(*a, *s)));
+    changes.extend(
+        tables
+            .leases
+            .iter()
+            .map(|((a, first), node)| Change::SetLease(*a, *first, tables.served[a].block_size, *node)),
+    );
+    changes.extend(tables.egress.iter().map(|(a, e)| Change::SetEgress(*a, e.clone())));
+    changes.extend(tables.rules.iter().map(|((set, net), r)| Change::SetRule(*set, *net, r.clone())));
+    changes.extend(tables.pods.iter().map(|(a, p)| Change::SetPod(*a, *p)));
+    changes.push(Change::SetGuard(guard()));
+    changes
+}
+
+fn life(bpf: &Path, attach: Attach) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut other = node();
+        let before = run("ip", "-br link");
+        let mut links = Links::open().await.unwrap();
+        let pods = BTreeSet::from(["10.244.1.10".parse().unwrap()]);
+        let query =
+            LinkQuery { underlay_address: "10.0.0.1".parse().unwrap(), overlay: "egret0", pods: &pods };
+        let snapshot = links.snapshot(&query).await.unwrap();
+        let underlay = snapshot.underlay.clone().unwrap();
+        assert_eq!(snapshot.underlay_interface, "under0");
+        let wires: Vec<&str> = snapshot.wires.iter().map(|wire| wire.interface.as_str()).collect();
+        assert_eq!(wires, ["under0", "wire0"]);
+        assert_eq!(snapshot.candidates.len(), 1, "the pod's link: {snapshot:?}");
+        let (pod_link, wire) = (*snapshot.candidates.first().unwrap(), snapshot.wires[1].link);
+
+        let mut datapath = Datapath::open(config(bpf, attach)).await.unwrap();
+        assert_eq!(datapath.overlay_mtu(), 1450);
+        assert_eq!(datapath.read().unwrap().settings, Settings::default());
+        datapath.attach_pod(pod_link).unwrap();
+        datapath.attach_pod(pod_link).unwrap();
+        datapath.attach_wire(wire).unwrap();
+        datapath.attach_wire(underlay.link).unwrap();
+        datapath.attach_underlay(underlay.link).unwrap();
+        let attached = BTreeSet::from([
+            (pod_link, Role::Pod),
+            (wire, Role::Wire),
+            (underlay.link, Role::Wire),
+            (underlay.link, Role::Underlay),
+            (datapath.overlay_link(), Role::Overlay),
+        ]);
+        assert_eq!(datapath.attached(), attached);
+        let tables = tables(pod_link, wire);
+        datapath.apply(&changes(&tables)).unwrap();
+        assert_eq!(datapath.read().unwrap(), tables);
+        datapath.set_ready(true).unwrap();
+        let sweep = datapath.sweep(&Timeouts::default()).unwrap();
+        assert_eq!((sweep.kept, sweep.expired, sweep.orphaned), (0, 0, 0));
+        assert!(Prober::open(datapath.overlay_link()).unwrap().send("10.0.0.4".parse().unwrap(), 1).is_ok());
+        assert_eq!(datapath.counters().unwrap()["SENT_PROBE"].packets, 1);
+
+        drop(datapath);
+        let mut adopted = Datapath::open(config(bpf, attach)).await.unwrap();
+        assert_eq!(adopted.read().unwrap(), tables);
+        assert_eq!(adopted.attached(), attached);
+        assert_eq!(adopted.counters().unwrap()["SENT_PROBE"].packets, 1, "counters go on");
+        ip("link del pod0");
+        adopted.detach(pod_link, Role::Pod).unwrap();
+        assert!(!adopted.attached().contains(&(pod_link, Role::Pod)));
+        drop(adopted);
+        ip("link add pod0 type veth peer name pod2");
+        let last = Datapath::open(config(bpf, attach)).await.unwrap();
+        last.remove().await.unwrap();
+        ip("link del pod0");
+        let left: Vec<String> = before.lines().filter(|l| !l.contains("pod0")).map(str::to_owned).collect();
+        assert_eq!(run("ip", "-br link").lines().collect::<Vec<_>>(), left);
+        assert_eq!(run("nft", "list tables"), "");
+        assert_eq!(run("tc", "qdisc show").matches("clsact").count(), 0);
+        assert_eq!(std::fs::read_dir(bpf.join("egret")).unwrap().count(), 0);
+        other.kill().unwrap();
+        other.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_datapath_is_left_and_adopted_with_tcx() {
+    alone(|bpf| life(bpf, Attach::Tcx));
+}
+
+#[test]
+fn a_datapath_is_left_and_adopted_with_clsact() {
+    alone(|bpf| life(bpf, Attach::Clsact));
+}
+
+#[test]
+fn what_the_kernel_cannot_hold_is_named() {
+    alone(|bpf| {
+        let bpf = bpf.to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut other = node();
+            let missing = Config { pin_dir: "/run".into(), ..config(&bpf, Attach::Auto) };
+            let error = Datapath::open(missing).await.err().unwrap().to_string();
+            assert!(error.contains("--pin-dir /run: no BPF file system"), "{error}");
+            let mut datapath = Datapath::open(config(&bpf, Attach::Auto)).await.unwrap();
+            let rules = vec![PortRule { ports: PortMatch::Any, egress: None }; 17];
+            let error = datapath
+                .apply(&[
+                    Change::SetRule(1, "10.0.0.0/8".parse().unwrap(), rules),
+                    Change::SetInside("::/0".parse().unwrap()),
+                    Change::SetNode("10.0.0.9".parse().unwrap(), NodeEntry { mac: None }),
+                ])
+                .unwrap_err();
+            assert_eq!(error.failures.len(), 2, "{error:?}");
+            assert!(
+                error.to_string().contains("map rules, entry 0000000000000001 10.0.0.0/8: 17 port rules")
+            );
+            assert_eq!(datapath.read().unwrap().nodes.len(), 1, "the others are in force");
+            datapath.remove().await.unwrap();
+            other.kill().unwrap();
+            other.wait().unwrap();
+        });
+    });
+}
