@@ -1,1 +1,22 @@
-//! A cluster in network namespaces
+//! A cluster in network namespaces: nodes, pods and outside hosts on one machine, with Egret's real programs
+//! on real packets, faults to order, and a sniffer that knows a wrong packet when it sees one.
+
+pub mod apply;
+pub mod cli;
+pub mod down;
+pub mod fault;
+pub mod manifest;
+pub mod netns;
+pub mod network;
+pub mod pod;
+pub mod process;
+pub mod programs;
+pub mod show;
+pub mod sniff;
+pub mod state;
+pub mod tool;
+pub mod topology;
+pub mod up;
+pub mod wait;
+
+pub use cli::{LabArgs, run};

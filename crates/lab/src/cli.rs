@@ -1,0 +1,249 @@
+//! `egret lab`: the commands.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::fault::Fault;
+use crate::pod::PodRequest;
+use crate::state::{Paths, State};
+use crate::topology::{self, Topology};
+use crate::up::Parts;
+use crate::{apply, down, fault, pod, show, sniff, up};
+
+/// A cluster in network namespaces on this machine, with the real programs, to play with and to test.
+#[derive(Args, Clone, Debug)]
+pub struct LabArgs {
+    /// The lab's name; labs of different names stand side by side.
+    #[arg(long, global = true, default_value = "lab")]
+    pub name: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LabCommand,
+}
+
+/// What to do with a lab.
+#[derive(Subcommand, Clone, Debug)]
+pub enum LabCommand {
+    /// Make the lab; returns when every agent is ready.
+    Up {
+        /// The topology; `egret lab topology` prints the default with its documentation.
+        #[arg(short = 'f', long = "file")]
+        file: Option<PathBuf>,
+        /// Make networks and hosts only, without controller and agents.
+        #[arg(long)]
+        no_agents: bool,
+        /// Do not watch for wrong packets.
+        #[arg(long)]
+        no_sniffer: bool,
+    },
+    /// Print the default topology.
+    Topology,
+    /// Put manifests into the lab's store; returns when they are in force.
+    Apply {
+        /// Manifest files; - is the standard input.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Do not wait until they are in force.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Take manifests out of the store; returns when that is in force.
+    Delete {
+        /// Files as they were given to apply.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Do not wait until it is in force.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Make a pod, or remove one.
+    Pod {
+        /// The pod's name.
+        pod: String,
+        /// Its namespace, made if it is not there.
+        #[arg(short = 'n', long, default_value = "default")]
+        namespace: String,
+        /// The node it runs on.
+        #[arg(long, required_unless_present = "rm")]
+        node: Option<String>,
+        /// Its labels.
+        #[arg(short = 'l', long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+        /// Remove the pod.
+        #[arg(long)]
+        rm: bool,
+        /// Do not wait until every node knows.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// List the lab's hosts. A pod is a host by its name, or by NAMESPACE.NAME if that was taken.
+    Hosts {
+        /// How to print.
+        #[arg(short = 'o', long, default_value = "table")]
+        output: Output,
+    },
+    /// Run a command in a host's network namespace. A pod may be called NAMESPACE/NAME too.
+    Exec {
+        /// The host.
+        host: String,
+        /// The command, after --.
+        #[arg(last = true, required = true)]
+        argv: Vec<String>,
+    },
+    /// Break a node, or mend it.
+    Fault {
+        /// The node.
+        node: String,
+        /// What to break.
+        #[command(subcommand)]
+        what: FaultArgs,
+    },
+    /// Show the packets that left with a wrong source since `up`.
+    Leaks {
+        /// How to print.
+        #[arg(short = 'o', long, default_value = "table")]
+        output: Output,
+    },
+    /// Remove the lab and everything in it.
+    Down,
+    /// The sniffer itself.
+    #[command(hide = true)]
+    Sniff,
+}
+
+/// A fault.
+#[derive(Subcommand, Clone, Debug)]
+pub enum FaultArgs {
+    /// Kill its processes and cut all its links: no FIN, no goodbye.
+    PowerOff,
+    /// Cut one link at the switch.
+    Cut {
+        /// The node's link, eth0 or eth1.
+        link: String,
+    },
+    /// Stop its agent, as a process that hangs.
+    Hang,
+    /// Mend everything; a node without power boots.
+    Heal,
+}
+
+/// How to print.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+fn label(text: &str) -> Result<(String, String)> {
+    let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    pair.with_context(|| format!("{text:?} is no label; write KEY=VALUE"))
+}
+
+/// Does what a `egret lab` command line asks for.
+///
+/// # Errors
+/// What went wrong, in words for the person at the terminal.
+pub fn run(args: LabArgs) -> Result<ExitCode> {
+    let paths = Paths::of(&args.name)?;
+    match args.command {
+        LabCommand::Up { file, no_agents, no_sniffer } => {
+            let text = match &file {
+                Some(file) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
+                None => topology::DEFAULT.to_owned(),
+            };
+            let place =
+                || file.as_ref().map_or("the default topology".to_owned(), |f| f.display().to_string());
+            let topology = Topology::parse(&text).with_context(place)?;
+            let parts = Parts { programs: !no_agents, sniffer: !no_sniffer };
+            let state = up::up(&paths, topology, parts, &|step| eprintln!("lab {}: {step}", paths.name))
+                .with_context(|| {
+                    format!("lab {} did not come up; `egret lab --name {0} down` removes it", paths.name)
+                })?;
+            println!(
+                "lab {} is up: {} nodes; manifests in {}",
+                state.name,
+                state.topology.nodes.len(),
+                paths.store().display()
+            );
+        }
+        LabCommand::Topology => print!("{}", topology::DEFAULT),
+        LabCommand::Apply { files, no_wait } => {
+            let state = State::read(&paths)?;
+            let problems = apply::apply(&paths, &files)?;
+            problems.iter().for_each(|p| eprintln!("{p}"));
+            if !no_wait {
+                apply::wait(&paths, &state)?;
+            }
+            return Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        LabCommand::Delete { files, no_wait } => {
+            let state = State::read(&paths)?;
+            apply::delete(&paths, &files)?;
+            if !no_wait {
+                apply::wait(&paths, &state)?;
+            }
+        }
+        LabCommand::Pod { pod: name, namespace, node, labels, rm, no_wait } => {
+            let lock = paths.lock()?;
+            let mut state = State::read(&paths)?;
+            match node {
+                Some(node) if !rm => {
+                    let request = PodRequest { namespace, name, node, labels: labels.into_iter().collect() };
+                    pod::create(&paths, &mut state, &request)?;
+                }
+                _ => pod::remove(&paths, &mut state, &namespace, &name)?,
+            }
+            drop(lock);
+            if !no_wait {
+                apply::wait(&paths, &state)?;
+            }
+        }
+        LabCommand::Hosts { output } => {
+            let hosts = show::hosts(&State::read(&paths)?)?;
+            match output {
+                Output::Json => println!("{}", serde_json::to_string_pretty(&hosts)?),
+                Output::Table => println!("{}", show::hosts_table(&hosts)),
+            }
+        }
+        LabCommand::Exec { host, argv } => return exec(&State::read(&paths)?, &host, &argv),
+        LabCommand::Fault { node, what } => {
+            let _lock = paths.lock()?;
+            let fault = match what {
+                FaultArgs::PowerOff => Fault::PowerOff,
+                FaultArgs::Cut { link } => Fault::Cut(link),
+                FaultArgs::Hang => Fault::Hang,
+                FaultArgs::Heal => Fault::Heal,
+            };
+            fault::apply(&paths, &mut State::read(&paths)?, &node, &fault)?;
+        }
+        LabCommand::Leaks { output } => {
+            State::read(&paths)?;
+            let report = sniff::report(&paths, Duration::from_secs(5)).ok();
+            let leaks = sniff::leaks(&paths)?;
+            match output {
+                Output::Json => println!("{}", serde_json::to_string_pretty(&leaks)?),
+                Output::Table => println!("{}", show::leaks_table(&leaks, report)),
+            }
+        }
+        LabCommand::Down => {
+            if !down::down(&paths)? {
+                eprintln!("lab {}: there is none", paths.name);
+            }
+        }
+        LabCommand::Sniff => sniff::run(&paths)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn exec(state: &State, host: &str, argv: &[String]) -> Result<ExitCode> {
+    let enter = format!("--net=/run/netns/{}", state.host(host)?.netns);
+    let error = Command::new("nsenter").arg(enter).arg("--").args(argv).exec();
+    Err(anyhow!(error).context("nsenter: cannot be started; install util-linux"))
+}

@@ -1,0 +1,109 @@
+//! Processes that outlive the command that started them, known by pid and start time.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+/// A process of the lab.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    /// What it is: `controller`, `agent` or `sniffer`.
+    pub role: String,
+    /// The lab host whose network namespace it is in.
+    pub host: String,
+    /// Its process id.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot: with the pid it names one process.
+    pub started: u64,
+    /// Where its output goes.
+    pub log: PathBuf,
+}
+
+impl Process {
+    /// Starts this program (the running executable) in a network namespace, in a session of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started or its log cannot be opened.
+    pub fn spawn(role: &str, host: &str, netns: &str, arguments: &[String], log: &Path) -> Result<Process> {
+        let program = std::env::current_exe().context("the path of this program")?;
+        let output =
+            File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
+        // The child is no leader of a process group, so setsid and nsenter both stay the same process.
+        let child = Command::new("setsid")
+            .arg("nsenter")
+            .arg(format!("--net=/run/netns/{netns}"))
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .context("setsid: cannot be started; install util-linux")?;
+        let pid = i32::try_from(child.id())?;
+        let started =
+            started(pid).with_context(|| format!("{role} on {host}: gone at once; see {}", log.display()))?;
+        Ok(Process { role: role.to_owned(), host: host.to_owned(), pid, started, log: log.to_owned() })
+    }
+
+    /// It runs (a process that only waits to be collected does not).
+    pub fn is_alive(&self) -> bool {
+        started(self.pid) == Some(self.started)
+    }
+
+    /// Sends a signal, if the process is still the one that was started.
+    pub fn signal(&self, signal: Signal) {
+        if self.is_alive() {
+            let _ = kill(Pid::from_raw(self.pid), signal);
+        }
+    }
+
+    /// The last lines of the log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+/// Kills processes for good and waits until they are gone.
+pub fn kill_all(processes: &[Process]) {
+    processes.iter().for_each(|p| p.signal(Signal::SIGKILL));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while processes.iter().any(Process::is_alive) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// When a process started, in clock ticks since boot; `None` if there is none or it only waits to be collected.
+pub fn started(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name in brackets and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    (state != "Z" && state != "X").then(|| fields.nth(18)?.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_its_pid_and_start_time() {
+        let pid = std::process::id() as i32;
+        let own = started(pid).unwrap();
+        let mut process =
+            Process { role: "test".into(), host: "here".into(), pid, started: own, log: "/dev/null".into() };
+        assert!(process.is_alive());
+        process.started += 1;
+        assert!(!process.is_alive());
+        assert_eq!(started(i32::MAX), None);
+    }
+}

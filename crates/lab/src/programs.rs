@@ -1,0 +1,127 @@
+//! Egret's own programs in the lab: one controller, one agent per node.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::Result;
+use egret_api::Object;
+
+use crate::process::Process;
+use crate::state::{Paths, State};
+use crate::wait;
+
+/// How long everybody may take to become ready.
+const READY: Duration = Duration::from_secs(30);
+/// Lines of a log that are shown when something fails.
+const TAIL: usize = 12;
+
+/// The node that the controller runs on: the first that is no gateway, if there is one.
+pub fn controller_node(state: &State) -> &str {
+    let nodes = &state.topology.nodes;
+    nodes.iter().find(|n| !n.is_gateway()).or(nodes.first()).map_or("", |n| &n.name)
+}
+
+/// Starts the controller.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_controller(paths: &Paths, state: &mut State) -> Result<()> {
+    let host = controller_node(state).to_owned();
+    let socket = paths.socket("controller", &host);
+    let _ = fs::remove_file(&socket);
+    let arguments = [
+        "controller".to_owned(),
+        "--store".to_owned(),
+        paths.store().display().to_string(),
+        "--status-address".to_owned(),
+        format!("unix:{}", socket.display()),
+    ];
+    start(paths, state, "controller", &host, &arguments)
+}
+
+/// Starts a node's agent.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_agent(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
+    let socket = paths.socket("agent", node);
+    let _ = fs::remove_file(&socket);
+    let arguments = [
+        "agent".to_owned(),
+        "--store".to_owned(),
+        paths.store().display().to_string(),
+        "--node".to_owned(),
+        node.to_owned(),
+        "--pin-dir".to_owned(),
+        paths.bpf().join(node).display().to_string(),
+        "--listen".to_owned(),
+        format!("unix:{}", socket.display()),
+    ];
+    start(paths, state, "agent", node, &arguments)
+}
+
+/// Starts the sniffer.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_sniffer(paths: &Paths, state: &mut State) -> Result<()> {
+    let arguments = ["lab".to_owned(), "--name".to_owned(), state.name.clone(), "sniff".to_owned()];
+    let log = paths.log("sniffer", "switch");
+    let process = Process::spawn("sniffer", "switch", &state.switch(), &arguments, &log)?;
+    state.processes.push(process);
+    state.write(paths)
+}
+
+fn start(paths: &Paths, state: &mut State, role: &str, host: &str, arguments: &[String]) -> Result<()> {
+    let netns = state.host(host)?.netns.clone();
+    let process = Process::spawn(role, host, &netns, arguments, &paths.log(role, host))?;
+    state.processes.retain(|p| !(p.role == role && p.host == host));
+    state.processes.push(process);
+    state.write(paths)
+}
+
+/// Waits until every agent of a node that is up says that it is ready.
+///
+/// # Errors
+/// When one is not by the deadline or ends before; the error has the end of its log.
+pub fn wait_ready(paths: &Paths, state: &State) -> Result<()> {
+    let nodes: Vec<&str> =
+        state.topology.nodes.iter().map(|n| n.name.as_str()).filter(|n| state.is_up(n)).collect();
+    let outcome = wait::until(paths, READY, |snapshot, _| {
+        wait::check_alive(state)?;
+        let recorded = |node: &str| {
+            let record = |o: &Object| matches!(o, Object::EgressNode(n) if n.spec.ready && n.metadata.name.as_deref() == Some(node));
+            snapshot.objects.iter().any(record)
+        };
+        // The record of a node that has rebooted is from before: its agent must say so itself.
+        let ready = |node: &&str| recorded(node) && answers_ready(paths, node);
+        Ok(nodes.iter().filter(|n| !ready(n)).map(|n| format!("the agent of {n}")).collect())
+    });
+    outcome.map_err(|error| error.context(logs(state)))
+}
+
+/// The end of every log that has something to say.
+pub fn logs(state: &State) -> String {
+    let mut text = "not every program of the lab became ready; the ends of their logs:".to_owned();
+    for process in state.processes.iter().filter(|p| p.role != "sniffer") {
+        let tail = process.log_tail(TAIL);
+        if !tail.is_empty() {
+            text += &format!("\n== {} of {} ({})\n{tail}", process.role, process.host, process.log.display());
+        }
+    }
+    text
+}
+
+fn answers_ready(paths: &Paths, node: &str) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(paths.socket("agent", node))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
