@@ -7,6 +7,7 @@
 pub mod address;
 pub mod antrea;
 pub mod condition;
+pub mod crds;
 pub mod node;
 pub mod object;
 pub mod policy;
@@ -14,6 +15,7 @@ pub mod pool;
 
 pub use address::{Claim, EgressAddress, EgressAddressSpec, Lease};
 pub use condition::Reason;
+pub use crds::crds;
 pub use node::{EgressNode, EgressNodeSpec, PortUse, Wire};
 pub use object::{Kind, Object, ObjectKey};
 pub use policy::{

@@ -1,0 +1,59 @@
+//! The CustomResourceDefinitions, generated from the types.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+use crate::antrea::{Egress, ExternalIPPool};
+use crate::{ClusterEgressPolicy, EgressAddress, EgressNode, EgressPolicy, EgressPool};
+
+/// Every definition: Egret's own kinds, then the dialects'.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![
+        EgressPool::crd(),
+        EgressPolicy::crd(),
+        ClusterEgressPolicy::crd(),
+        EgressAddress::crd(),
+        EgressNode::crd(),
+        also_served(Egress::crd(), "v1alpha2"),
+        also_served(ExternalIPPool::crd(), "v1alpha2"),
+    ]
+}
+
+/// The same schema under an older name, so that manifests of both versions apply.
+fn also_served(mut crd: CustomResourceDefinition, version: &str) -> CustomResourceDefinition {
+    if let Some(mut older) = crd.spec.versions.first().cloned() {
+        older.name = version.to_owned();
+        older.storage = false;
+        crd.spec.versions.push(older);
+    }
+    crd
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dialect_is_served_in_both_versions_and_stored_in_one() {
+        let all = crds();
+        let egress = all.iter().find(|c| c.spec.names.plural == "egresses").unwrap();
+        let versions: Vec<_> =
+            egress.spec.versions.iter().map(|v| (v.name.as_str(), v.served, v.storage)).collect();
+        assert_eq!(versions, [("v1beta1", true, true), ("v1alpha2", true, false)]);
+        assert_eq!(egress.spec.scope, "Cluster");
+    }
+
+    #[test]
+    fn every_kind_that_is_no_part_of_kubernetes_has_a_definition() {
+        let names: Vec<String> = crds().into_iter().map(|c| c.spec.names.kind).collect();
+        for kind in crate::Kind::ALL.iter().filter(|k| !matches!(k.as_str(), "Namespace" | "Node" | "Pod")) {
+            assert!(names.contains(&kind.as_str().to_owned()), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_reach_the_schema() {
+        let text = serde_json::to_string(&crds()).unwrap();
+        assert!(text.contains("\"maximum\":8192") || text.contains("\"maximum\":8192.0"));
+    }
+}

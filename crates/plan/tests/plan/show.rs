@@ -1,0 +1,176 @@
+//! Plans and statuses as text for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use egret_api::Kind;
+use egret_plan::tables::{Captured, Path, PortMatch, PortRule, RuleSetId};
+use egret_plan::{Change, NodePlan};
+
+use crate::sim::Cluster;
+
+/// Records of addresses: who uses them, who may serve them, whose their ports are.
+pub fn addresses(cluster: &Cluster) -> String {
+    let mut text = String::new();
+    for record in cluster.world.records().values() {
+        let spec = &record.spec;
+        let claims: Vec<String> = (spec.claims.iter())
+            .map(|c| match c.namespace.as_str() {
+                "" => format!("{} {}", c.kind, c.name),
+                namespace => format!("{} {namespace}/{}", c.kind, c.name),
+            })
+            .collect();
+        let list = |items: &[String]| if items.is_empty() { "nobody".to_owned() } else { items.join(", ") };
+        let _ = writeln!(text, "{} of {}, revision {}", spec.address, spec.pool, spec.revision);
+        let _ = writeln!(text, "  used by     {}", list(&claims));
+        let _ = writeln!(text, "  candidates  {}", list(&spec.candidates));
+        for lease in &spec.leases {
+            let last = lease.first_port + (spec.block_size - 1);
+            let released = match &lease.released {
+                Some(time) => format!(", released {}", time.0.strftime("%H:%M:%S")),
+                None => String::new(),
+            };
+            let _ = writeln!(text, "  ports       {}-{last} {}{released}", lease.first_port, lease.node);
+        }
+    }
+    text
+}
+
+/// What each policy and pool is told.
+pub fn statuses(cluster: &Cluster) -> String {
+    let mut text = String::new();
+    for (key, object) in &cluster.objects {
+        let value = object.encode().unwrap();
+        let status = &value["status"];
+        let word = |field: &str| status[field].as_str().filter(|t| !t.is_empty()).map(str::to_owned);
+        let head = match key.kind {
+            Kind::EgressPool | Kind::ExternalIPPool => {
+                format!("{} of {} addresses in use", status["usage"]["used"], status["usage"]["total"])
+            }
+            Kind::Egress => match (word("egressIP"), word("egressNode")) {
+                (Some(ip), Some(node)) => format!("{ip} on {node}"),
+                _ => "no address on any node".to_owned(),
+            },
+            Kind::EgressPolicy | Kind::ClusterEgressPolicy => {
+                word("address").unwrap_or("no address".to_owned())
+            }
+            _ => continue,
+        };
+        let _ = writeln!(text, "{key}: {head}");
+        for c in status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let word = |field: &str| c[field].as_str().unwrap_or_default();
+            let since: jiff::Timestamp = word("lastTransitionTime").parse().unwrap();
+            let since = since.strftime("%H:%M:%S");
+            let _ = writeln!(text, "  {}={} {} since {since}", word("type"), word("status"), word("reason"));
+            let _ = writeln!(text, "    {}", word("message"));
+        }
+    }
+    text
+}
+
+/// Rule sets by letter, in the order in which they are met.
+#[derive(Default)]
+struct Letters(BTreeMap<RuleSetId, char>);
+
+impl Letters {
+    fn of(&mut self, id: RuleSetId) -> char {
+        let next = char::from(b'A' + u8::try_from(self.0.len() % 26).unwrap());
+        *self.0.entry(id).or_insert(next)
+    }
+}
+
+/// The plan of a node.
+pub fn plan(cluster: &Cluster, node: &str, plan: &NodePlan) -> String {
+    let (mut text, tables, mut letters) = (String::new(), &plan.tables, Letters::default());
+    let names: BTreeMap<IpAddr, String> = (cluster.world.pods_on(node))
+        .flat_map(|((ns, name), pod)| pod.addresses.iter().map(move |a| (*a, format!("{ns}/{name}"))))
+        .collect();
+    for (address, pod) in &tables.pods {
+        let rules =
+            if pod.rules == 0 { "free".to_owned() } else { format!("rules {}", letters.of(pod.rules)) };
+        let _ = writeln!(text, "pod     {:<22} {:<22} {rules}", names[address], address.to_string());
+    }
+    let mut sets: Vec<_> =
+        tables.rules.iter().map(|((id, net), rules)| (letters.of(*id), net, rules)).collect();
+    sets.sort();
+    for (letter, net, rules) in sets {
+        let rules: Vec<String> = rules.iter().map(rule).collect();
+        let _ = writeln!(text, "rules {letter} {:<22} {}", net.to_string(), rules.join(", "));
+    }
+    for (address, entry) in &tables.egress {
+        let path = match entry.path {
+            Path::None => "no gateway: dropped".to_owned(),
+            Path::Wire(_) => "out of this node's own wire".to_owned(),
+            Path::Overlay(gateway) => format!("overlay to {gateway}"),
+            Path::Link(gateway, _) => format!("link to {gateway}"),
+        };
+        let range = |first: &u16| format!("{first}-{}", first + (entry.block_size - 1));
+        let blocks: Vec<String> = entry.blocks.iter().map(range).collect();
+        let ports = if blocks.is_empty() { "no ports: dropped".to_owned() } else { blocks.join(" ") };
+        let _ = writeln!(text, "egress  {address}: {path}; ports {ports}");
+    }
+    for (address, entry) in &tables.served {
+        let role = if entry.holder { "holder: answers for it" } else { "stands by" };
+        let _ = writeln!(text, "serves  {address}: {role}");
+    }
+    let mut leases: BTreeMap<(IpAddr, IpAddr), Vec<String>> = BTreeMap::new();
+    for ((address, first), source) in &tables.leases {
+        leases.entry((*address, *source)).or_default().push(first.to_string());
+    }
+    for ((address, source), firsts) in leases {
+        let _ = writeln!(text, "leases  {address}: blocks {} to {source}", firsts.join(" "));
+    }
+    for (id, captured) in &tables.guard.captured {
+        let list: Vec<String> = captured.iter().map(range).collect();
+        let _ = writeln!(text, "guard {} drops {}", letters.of(*id), list.join(", "));
+    }
+    for (name, address) in &plan.probes {
+        let _ = writeln!(text, "probes  {name} at {address}");
+    }
+    for waits in &plan.waiting {
+        let _ = writeln!(text, "waits   {waits}");
+    }
+    text
+}
+
+fn rule(rule: &PortRule) -> String {
+    let way = match rule.egress {
+        None => "ordinary".to_owned(),
+        Some(a) if a.is_unspecified() => "drop".to_owned(),
+        Some(a) => format!("by {a}"),
+    };
+    format!("{} {way}", ports(rule.ports))
+}
+
+fn ports(ports: PortMatch) -> String {
+    let span =
+        |first: u16, last: u16| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    match ports {
+        PortMatch::Any => "any".to_owned(),
+        PortMatch::Tcp(first, last) => format!("tcp {}", span(first, last)),
+        PortMatch::Udp(first, last) => format!("udp {}", span(first, last)),
+    }
+}
+
+fn range(captured: &Captured) -> String {
+    format!("{}-{} {}", captured.first, captured.last, ports(captured.ports))
+}
+
+/// The changes of a node's last turn, in order.
+pub fn changes(changes: &[Change]) -> String {
+    let mut letters = Letters::default();
+    let line = |change: &Change| match change {
+        Change::SetPod(a, p) if p.rules == 0 => format!("set pod {a} free"),
+        Change::SetPod(a, p) => format!("set pod {a} rules {}", letters.of(p.rules)),
+        Change::SetRule(id, net, rules) => {
+            let list: Vec<String> = rules.iter().map(rule).collect();
+            format!("set rules {} {net} {}", letters.of(*id), list.join(", "))
+        }
+        Change::RemoveRule(id, net) => format!("remove rules {} {net}", letters.of(*id)),
+        Change::SetEgress(a, e) => format!("set egress {a} {:?} blocks {:?}", e.path, e.blocks),
+        Change::SetGuard(_) => "set guard".to_owned(),
+        other => format!("{other:?}"),
+    };
+    changes.iter().map(line).map(|l| l + "\n").collect()
+}

@@ -1,0 +1,309 @@
+//! A cluster in miniature: one controller, an agent per node, kernels that are values. It settles by letting
+//! each write what it decides until nobody has anything to write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use egret_api::{EgressAddress, EgressNode, EgressNodeSpec, Kind, Object, ObjectKey, PortUse, Wire};
+use egret_plan::tables::{Path, Tables, UnknownPods};
+use egret_plan::{
+    Change, ClusterSettings, Local, LocalWire, NodePlan, PodLink, Steering, Underlay, World, allocate, diff,
+    node,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// The cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    pub world: World,
+    pub objects: BTreeMap<ObjectKey, Object>,
+    pub settings: ClusterSettings,
+    pub now: Timestamp,
+    pub off: BTreeSet<String>,
+    pub flows: BTreeMap<(String, IpAddr), PortUse>,
+    pub plans: BTreeMap<String, NodePlan>,
+    pub kernels: BTreeMap<String, Tables>,
+    pub changes: BTreeMap<String, Vec<Change>>,
+}
+
+impl Cluster {
+    /// No node, at noon.
+    pub fn new() -> Cluster {
+        Cluster {
+            world: World::default(),
+            objects: BTreeMap::new(),
+            settings: ClusterSettings { inside: ["10.96.0.0/12".parse().unwrap()].into() },
+            now: "2026-01-01T12:00:00Z".parse().unwrap(),
+            off: BTreeSet::new(),
+            flows: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            kernels: BTreeMap::new(),
+            changes: BTreeMap::new(),
+        }
+    }
+
+    /// The cluster of the documentation: six nodes, of which the last three have a wire to the outside.
+    pub fn six_nodes() -> Cluster {
+        let mut cluster = Cluster::new();
+        for n in 1..=6 {
+            cluster.apply(node_object(n));
+        }
+        cluster.settle();
+        cluster
+    }
+
+    pub fn apply(&mut self, object: Object) {
+        self.objects.insert(object.key(), object.clone());
+        self.world.apply(object);
+    }
+
+    pub fn delete(&mut self, key: &ObjectKey) {
+        self.objects.remove(key);
+        self.world.delete(key);
+    }
+
+    pub fn pass(&mut self, time: SignedDuration) {
+        self.now = self.now.checked_add(time).unwrap();
+    }
+
+    pub fn nodes(&self) -> Vec<String> {
+        self.world.nodes().keys().cloned().collect()
+    }
+
+    /// Lets controller and agents work until nothing changes.
+    pub fn settle(&mut self) {
+        for _ in 0..40 {
+            let mut changed = self.controller();
+            for node in self.nodes() {
+                if !self.off.contains(&node) {
+                    changed |= self.agent(&node);
+                }
+            }
+            if !changed {
+                return;
+            }
+        }
+        panic!("the cluster does not settle");
+    }
+
+    /// The controller's turn; true if it wrote something.
+    pub fn controller(&mut self) -> bool {
+        let decision = allocate::decide(&self.world, &self.settings, self.now);
+        let mut changed = false;
+        let gone: Vec<ObjectKey> = (self.world.records().keys())
+            .filter(|n| !decision.addresses.contains_key(*n))
+            .map(|n| ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name: n.clone() })
+            .collect();
+        for key in gone {
+            self.delete(&key);
+            changed = true;
+        }
+        for (name, spec) in decision.addresses {
+            if self.world.records().get(&name).map(|r| &r.spec) != Some(&spec) {
+                self.apply(Object::EgressAddress(Box::new(EgressAddress::new(&name, spec))));
+                changed = true;
+            }
+        }
+        for (key, status) in decision.statuses {
+            let Some(object) = self.objects.get(&key) else {
+                panic!("status of {key}, which does not exist")
+            };
+            let mut value = object.encode().unwrap();
+            if value.get("status") != Some(&status) {
+                value["status"] = status;
+                let object = key.kind.decode(value).unwrap();
+                self.apply(object);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// An agent's turn; true if its report changed. Every step of its way to the new plan must be safe.
+    pub fn agent(&mut self, node: &str) -> bool {
+        let plan = node::plan(&self.world, &self.settings, &self.local(node));
+        let before = self.kernels.get(node).cloned().unwrap_or_default();
+        let changes = diff(&before, &plan.tables);
+        let mut kernel = before;
+        for change in &changes {
+            put(&mut kernel, change);
+            refers_only_to_what_is_there(&kernel, &plan.tables);
+        }
+        assert_eq!(kernel, plan.tables, "the changes do not make the plan");
+        self.kernels.insert(node.to_owned(), kernel);
+        self.changes.insert(node.to_owned(), changes);
+        let report = self.report(node, &plan);
+        self.plans.insert(node.to_owned(), plan);
+        let changed = self.world.reports().get(node).map(|r| &r.spec) != Some(&report);
+        if changed {
+            self.apply(Object::EgressNode(Box::new(EgressNode::new(node, report))));
+        }
+        changed
+    }
+
+    fn report(&self, node: &str, plan: &NodePlan) -> EgressNodeSpec {
+        let local = self.local(node);
+        let mac = local.underlay.mac.map(|b| format!("{b:02x}")).join(":");
+        let wire = |w: &LocalWire| Wire {
+            interface: w.interface.clone(),
+            addresses: w.addresses.iter().map(ToString::to_string).collect(),
+            carrier: w.carrier,
+        };
+        EgressNodeSpec {
+            underlay: local.underlay.address.to_string(),
+            underlay_mac: Some(mac),
+            wires: local.wires.iter().map(wire).collect(),
+            programmed: plan.programmed.iter().map(|(a, r)| (a.to_string(), *r)).collect(),
+            ports: plan.ports.iter().map(|(a, p)| (a.to_string(), p.clone())).collect(),
+            holds: plan.holds.keys().map(ToString::to_string).collect(),
+            holders: plan.holders.iter().map(|(a, h)| (a.to_string(), h.clone())).collect(),
+            ready: true,
+            waiting: plan.waiting.clone(),
+            ..EgressNodeSpec::default()
+        }
+    }
+
+    /// What a node knows of itself: wires by an annotation, links of its pods by their addresses.
+    pub fn local(&self, node: &str) -> Local {
+        let facts = &self.world.nodes()[node];
+        let n = number(node);
+        let address = facts.internal.first().copied().unwrap_or([127, 0, 0, 1].into());
+        let wires = facts.labels.get("wire").map(|_| LocalWire {
+            interface: "eth1".into(),
+            link: 3,
+            mac: [2, 0, 0, 0, 1, n],
+            addresses: [
+                format!("10.10.0.{}/24", 100 + u32::from(n)).parse().unwrap(),
+                format!("fd00:10:10::{}/64", 100 + u32::from(n)).parse().unwrap(),
+            ]
+            .into(),
+            carrier: true,
+        });
+        let links = self.world.pods_on(node).flat_map(|(_, pod)| &pod.addresses).map(|a| {
+            let last = match a {
+                IpAddr::V4(a) => a.octets()[3],
+                IpAddr::V6(a) => a.octets()[15],
+            };
+            (
+                *a,
+                PodLink {
+                    link: 100 + u32::from(last),
+                    mac: [2, 0, 0, 1, n, last],
+                    host_mac: [2, 0, 0, 2, n, last],
+                },
+            )
+        });
+        let mine = |((who, a), u): (&(String, IpAddr), &PortUse)| (who == node).then(|| (*a, u.clone()));
+        Local {
+            node: node.to_owned(),
+            unknown_pods: UnknownPods::Hold,
+            steering: Steering::Overlay,
+            overlay_mtu: 1450,
+            underlay: Underlay {
+                link: 2,
+                address,
+                mac: [2, 0, 0, 0, 0, n],
+                networks: ["10.0.0.0/24".parse().unwrap()].into(),
+            },
+            wires: wires.into_iter().collect(),
+            pod_links: links.collect(),
+            alive: self.nodes().into_iter().filter(|name| !self.off.contains(name)).collect(),
+            flows: self.flows.iter().filter_map(mine).collect(),
+        }
+    }
+}
+
+fn number(node: &str) -> u8 {
+    node.rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// A node of the documentation's cluster.
+pub fn node_object(n: u8) -> Object {
+    let labels = match n {
+        4.. => {
+            json!({"wire": "eth1", "network-role": "egress-gateway", "kubernetes.io/hostname": format!("node-{n}")})
+        }
+        _ => json!({"kubernetes.io/hostname": format!("node-{n}")}),
+    };
+    decode(json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("node-{n}"), "labels": labels},
+        "spec": {"podCIDRs": [format!("10.244.{n}.0/24"), format!("fd00:10:244:{n}::/64")]},
+        "status": {"addresses": [
+            {"type": "InternalIP", "address": format!("10.0.0.{n}")},
+            {"type": "InternalIP", "address": format!("fd00:0:0:1::{n}")},
+        ]},
+    }))
+}
+
+/// A running pod.
+pub fn pod_object(namespace: &str, name: &str, node: &str, last: u8, labels: Value) -> Object {
+    let n = number(node);
+    decode(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"nodeName": node, "containers": []},
+        "status": {"phase": "Running", "podIPs": [
+            {"ip": format!("10.244.{n}.{last}")}, {"ip": format!("fd00:10:244:{n}::{last:x}")},
+        ]},
+    }))
+}
+
+/// Reads a manifest.
+pub fn decode(value: Value) -> Object {
+    let text = |field: &str| value[field].as_str().unwrap().to_owned();
+    let kind = Kind::of(&text("apiVersion"), &text("kind")).unwrap();
+    kind.decode(value).unwrap()
+}
+
+/// Applies one change as the kernel would.
+pub fn put(kernel: &mut Tables, change: &Change) {
+    match change.clone() {
+        Change::Settings(s) => kernel.settings = s,
+        Change::SetInside(n) => drop(kernel.inside.insert(n)),
+        Change::RemoveInside(n) => assert!(kernel.inside.remove(&n)),
+        Change::SetNode(a, e) => drop(kernel.nodes.insert(a, e)),
+        Change::RemoveNode(a) => assert!(kernel.nodes.remove(&a).is_some()),
+        Change::SetPod(a, e) => drop(kernel.pods.insert(a, e)),
+        Change::RemovePod(a) => assert!(kernel.pods.remove(&a).is_some()),
+        Change::SetRule(id, n, r) => drop(kernel.rules.insert((id, n), r)),
+        Change::RemoveRule(id, n) => assert!(kernel.rules.remove(&(id, n)).is_some()),
+        Change::SetEgress(a, e) => drop(kernel.egress.insert(a, e)),
+        Change::RemoveEgress(a) => assert!(kernel.egress.remove(&a).is_some()),
+        Change::SetServed(a, e) => drop(kernel.served.insert(a, e)),
+        Change::RemoveServed(a) => assert!(kernel.served.remove(&a).is_some()),
+        Change::SetLease(a, first, _, source) => drop(kernel.leases.insert((a, first), source)),
+        Change::RemoveLease(a, first, _) => assert!(kernel.leases.remove(&(a, first)).is_some()),
+        Change::SetGuard(g) => kernel.guard = g,
+    }
+}
+
+/// No pod without its rules, no rule without its egress address: unless the plan itself is so.
+pub fn refers_only_to_what_is_there(kernel: &Tables, desired: &Tables) {
+    let sets: BTreeSet<u64> = kernel.rules.keys().map(|(id, _)| *id).collect();
+    for (address, pod) in &kernel.pods {
+        assert!(pod.rules == 0 || sets.contains(&pod.rules), "pod {address} has no rules");
+        if let Some(id) = (pod.rules != 0)
+            .then_some(pod.rules)
+            .filter(|id| desired.pods.get(address).is_some_and(|p| p.rules == *id))
+        {
+            let part = |t: &Tables| t.rules.keys().filter(|(set, _)| *set == id).count();
+            assert_eq!(part(kernel), part(desired), "pod {address} has a part of its rules");
+        }
+    }
+    for ((id, net), rules) in &kernel.rules {
+        for egress in rules.iter().filter_map(|r| r.egress) {
+            let lacking = |t: &Tables| !t.egress.contains_key(&egress);
+            assert!(
+                !lacking(kernel) || lacking(desired),
+                "rule {id:x} {net} names {egress}, which is not there"
+            );
+        }
+    }
+    for (address, entry) in &kernel.egress {
+        if let Path::Overlay(gateway) = entry.path {
+            let stays = desired.egress.get(address) == Some(entry);
+            assert!(!stays || kernel.nodes.contains_key(&gateway), "{address} goes by an unknown node");
+        }
+    }
+}
