@@ -1,0 +1,48 @@
+//! `egret-bench`: Egret beside plain routing and the rule sets of other systems, interleaved on one machine.
+
+mod cleanup;
+mod cluster;
+mod load;
+mod machine;
+mod measure;
+mod namespace;
+mod process;
+mod report;
+mod rows;
+mod rules;
+mod run;
+mod steer;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    about = "Egret beside plain routing and the rule sets of other systems, interleaved on one machine"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures, and writes out/bench.json and out/bench.svg.
+    Run(run::Options),
+    /// Removes what a killed run left behind.
+    Clean,
+    /// One end of the traffic; started by `run` inside a namespace.
+    #[command(subcommand, hide = true)]
+    Load(load::Load),
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Clean => {
+            cleanup::leftovers();
+            Ok(())
+        }
+        Command::Load(load) => load::run(&load),
+    }
+}

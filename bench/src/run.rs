@@ -1,0 +1,141 @@
+//! A run: for each number of policies, all configurations are built side by side and measured in turn, round by round.
+
+use crate::cluster::Cluster;
+use crate::machine::Head;
+use crate::measure::{self, Effort, Metric};
+use crate::rows::Samples;
+use crate::rules::{ALL, Configuration};
+use crate::{cleanup, report};
+use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
+
+/// What to run.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Rounds: each runs all configurations once, in turn.
+    #[arg(long, default_value_t = 5)]
+    pub reps: usize,
+    /// One or two minutes instead of ten: fewer rounds, shorter, only one policy.
+    #[arg(long)]
+    pub quick: bool,
+    /// Only these configurations.
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Only these measurements.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    pub metric: Vec<Metric>,
+    /// Numbers of policies.
+    #[arg(long, value_delimiter = ',', default_value = "1,100,1000")]
+    pub policies: Vec<usize>,
+    /// Milliseconds of one measurement.
+    #[arg(long, default_value_t = 1000)]
+    pub time: u64,
+    /// Datagrams per second while the gateway's cost is measured.
+    #[arg(long, default_value_t = 30_000)]
+    pub steady: u64,
+    /// Where the results go.
+    #[arg(long, default_value = "out")]
+    pub out: PathBuf,
+}
+
+/// One policy: everything. More: what a growing rule set would show.
+const FULL: [Metric; 6] =
+    [Metric::Tcp, Metric::Pps, Metric::Cps, Metric::Rtt, Metric::Gateway, Metric::Outside];
+const SCALED: [Metric; 2] = [Metric::Pps, Metric::Cps];
+
+/// Measures everything asked for and reports it.
+pub fn run(options: &Options) -> Result<()> {
+    ensure!(nix::unistd::geteuid().is_root(), "network namespaces need root: run this as root");
+    let options = &settled(options)?;
+    cleanup::leftovers();
+    cleanup::on_signal()?;
+    let head = Head::now(options.reps, options.time, options.steady);
+    let mut samples = Samples::default();
+    let result = measure_all(options, &mut samples);
+    cleanup::remove(std::process::id() as i32);
+    result?;
+    report::write(&options.out, &head, &samples.rows())
+}
+
+fn settled(options: &Options) -> Result<Options> {
+    let mut options = options.clone();
+    if options.quick {
+        options.reps = options.reps.min(2);
+        options.time = options.time.min(400);
+        options.policies = vec![1];
+    }
+    for name in &options.only {
+        let known: Vec<&str> = ALL.iter().map(|one| one.name).collect();
+        ensure!(
+            known.contains(&name.as_str()),
+            "--only {name}: no such configuration; there are {}",
+            known.join(", ")
+        );
+    }
+    ensure!(options.policies.iter().all(|count| (1..=1000).contains(count)), "--policies: 1 to 1000 each");
+    Ok(options)
+}
+
+fn measure_all(options: &Options, samples: &mut Samples) -> Result<()> {
+    for &policies in &options.policies {
+        let asked = |one: &&Configuration| {
+            options.only.is_empty() || options.only.iter().any(|name| name == one.name)
+        };
+        let configurations: Vec<Configuration> =
+            ALL.iter().filter(asked).filter(|one| policies == 1 || one.scales).copied().collect();
+        let mut metrics = if policies == 1 { FULL.to_vec() } else { SCALED.to_vec() };
+        if !options.metric.is_empty() {
+            metrics = options.metric.clone();
+        }
+        eprintln!("{policies} {}: building {}", plural(policies), configurations.len());
+        let mut built = Vec::new();
+        for configuration in configurations {
+            let cluster = Cluster::build(configuration.name, policies)?;
+            (configuration.apply)(&cluster, policies).with_context(|| configuration.label)?;
+            built.push((configuration, cluster));
+        }
+        for (configuration, cluster) in &built {
+            check(configuration, cluster)?;
+        }
+        rounds(options, samples, &built, &metrics, policies)?;
+        for (_, cluster) in &built {
+            cluster.remove();
+        }
+    }
+    Ok(())
+}
+
+/// Figures of a way out with a wrong source would be worth nothing.
+fn check(configuration: &Configuration, cluster: &Cluster) -> Result<()> {
+    let seen = measure::seen(cluster).with_context(|| format!("{}: no connection", configuration.name))?;
+    let expected = configuration.source.address().to_string();
+    ensure!(seen == expected, "{}: the outside host sees {seen} instead of {expected}", configuration.name);
+    Ok(())
+}
+
+fn rounds(
+    options: &Options,
+    samples: &mut Samples,
+    built: &[(Configuration, Cluster)],
+    metrics: &[Metric],
+    policies: usize,
+) -> Result<()> {
+    let effort = Effort { time: options.time, steady: options.steady };
+    for round in 0..options.reps {
+        eprintln!("{policies} {}: round {} of {}", plural(policies), round + 1, options.reps);
+        for &metric in metrics {
+            for (configuration, cluster) in built {
+                let figures = measure::measure(cluster, metric, effort)
+                    .with_context(|| format!("{}: {metric:?}", configuration.name))?;
+                for (figure, value) in figures {
+                    samples.add(configuration.name, figure, policies, round, value);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn plural(policies: usize) -> &'static str {
+    if policies == 1 { "policy" } else { "policies" }
+}
