@@ -122,7 +122,9 @@ impl<'a> Planner<'a> {
         let names: BTreeSet<&String> = self.world.nodes().keys().chain(self.world.reports().keys()).collect();
         for name in names.into_iter().filter(|n| **n != self.local.node) {
             let Some(address) = self.world.underlay(name, like) else { continue };
-            let on_link = self.local.underlay.networks.iter().any(|n| n.contains(&address));
+            // A node reports its link-layer address only if it takes packets without tunnel.
+            let on_link = self.local.steering == Steering::Link
+                && self.local.underlay.networks.iter().any(|n| n.contains(&address));
             let mac = self.world.reports().get(name).and_then(|r| r.mac).filter(|_| on_link);
             self.plan.tables.nodes.insert(address, NodeEntry { mac });
         }
@@ -226,10 +228,7 @@ impl<'a> Planner<'a> {
         let underlay = &self.local.underlay;
         match self.world.underlay(gateway, Some(underlay.address)) {
             None => Path::None,
-            Some(a)
-                if self.local.steering == Steering::Link
-                    && underlay.networks.iter().any(|n| n.contains(&a)) =>
-            {
+            Some(a) if self.plan.tables.nodes.get(&a).is_some_and(|n| n.mac.is_some()) => {
                 Path::Link(a, underlay.link)
             }
             Some(a) => Path::Overlay(a),
