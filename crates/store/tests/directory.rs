@@ -1,5 +1,7 @@
 //! The directory store, as people and Egret's own processes use it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
