@@ -66,12 +66,14 @@ impl Directory {
                 }
             }
         }
+        let stale = read.written.with_status().filter(|key| !objects.contains_key(*key)).cloned().collect();
         objects.extend(read.written.records().map(|(key, object)| (key.clone(), object.clone())));
         Snapshot {
             objects: objects.into_values().collect(),
             problems,
             objects_digest: read.manifests.digest(&self.root),
             addresses_digest: read.written.digest(Kind::EgressAddress),
+            stale_statuses: stale,
         }
     }
 
@@ -112,6 +114,14 @@ impl Directory {
     /// When the file cannot be removed.
     pub fn delete_status(&self, key: &ObjectKey) -> Result<(), StoreError> {
         self.files.remove_status(key)
+    }
+
+    /// Waits until no other process has the lock of this name, and takes it for as long as the file lives.
+    ///
+    /// # Errors
+    /// When the lock's file cannot be made.
+    pub fn lock(&self, name: &str) -> Result<std::fs::File, StoreError> {
+        self.files.lock(name)
     }
 
     /// How far the controller has come, if it ever said so.
@@ -155,6 +165,10 @@ impl Store for Directory {
     }
     async fn changed(&mut self) {
         self.changed().await;
+    }
+    fn origin(&self, key: &ObjectKey) -> Option<String> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.manifests.origin(key).map(|path| path.display().to_string())
     }
     fn recorder(&self) -> Files {
         self.files.clone()

@@ -88,6 +88,11 @@ impl Manifests {
         (objects, problems)
     }
 
+    /// The file that an object in force is from.
+    pub(crate) fn origin(&self, key: &ObjectKey) -> Option<&Path> {
+        self.files.iter().find(|(_, file)| file.objects.contains_key(key)).map(|(path, _)| path.as_path())
+    }
+
     /// Digest of the texts and where they stand.
     pub(crate) fn digest(&self, root: &Path) -> String {
         let mut hash = Xxh3::new();

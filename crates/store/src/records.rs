@@ -79,6 +79,13 @@ impl Files {
         }
     }
 
+    pub(crate) fn lock(&self, name: &str) -> Result<std::fs::File, StoreError> {
+        let path = self.root.join(OWN).join(file_name(name)?).with_extension("lock");
+        let file = std::fs::File::create(&path).map_err(StoreError::io("make", &path))?;
+        file.lock().map_err(StoreError::io("lock", &path))?;
+        Ok(file)
+    }
+
     fn record_path(&self, key: &ObjectKey) -> Result<PathBuf, StoreError> {
         let name = file_name(&key.name)?;
         Ok(self.root.join(OWN).join(RECORDS).join(key.kind.as_str()).join(name))
@@ -157,7 +164,7 @@ impl Recorder for Files {
 pub(crate) struct Written {
     texts: Texts,
     records: BTreeMap<PathBuf, (ObjectKey, Object)>,
-    statuses: BTreeMap<PathBuf, Value>,
+    statuses: BTreeMap<PathBuf, (ObjectKey, Value)>,
 }
 
 impl Written {
@@ -190,12 +197,12 @@ impl Written {
             }
         }
         for kind in Kind::ALL.iter().copied().filter(|kind| has_status(*kind)) {
-            self.refresh_statuses(&own.join(STATUS).join(kind.as_str()));
+            self.refresh_statuses(kind, &own.join(STATUS).join(kind.as_str()));
         }
         problems
     }
 
-    fn refresh_statuses(&mut self, directory: &Path) {
+    fn refresh_statuses(&mut self, kind: Kind, directory: &Path) {
         let mut found = Vec::new();
         let Ok(namespaces) = std::fs::read_dir(directory) else { return };
         for namespace in namespaces.flatten() {
@@ -207,7 +214,9 @@ impl Written {
             // A status that cannot be read is written anew by the controller's next decision.
             if let Ok(Look::Text(text)) = self.texts.look(&path, false) {
                 match serde_json::from_str(&text) {
-                    Ok(status) => drop(self.statuses.insert(path, status)),
+                    Ok(status) => {
+                        drop(self.statuses.insert(path.clone(), (key_of_status(kind, &path), status)))
+                    }
                     Err(_) => drop(self.statuses.remove(&path)),
                 }
             }
@@ -221,7 +230,12 @@ impl Written {
 
     /// The status that was written for an object.
     pub(crate) fn status(&self, files: &Files, key: &ObjectKey) -> Option<&Value> {
-        self.statuses.get(&files.status_path(key).ok()?)
+        self.statuses.get(&files.status_path(key).ok()?).map(|(_, status)| status)
+    }
+
+    /// Every object that has a status.
+    pub(crate) fn with_status(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.statuses.values().map(|(key, _)| key)
     }
 
     /// Digest of the texts of the records of one kind.
@@ -244,6 +258,14 @@ fn record(kind: Kind, text: &str) -> Result<Object, String> {
         Some(field) => format!("{field}: {message}"),
         None => message,
     })
+}
+
+/// The object that a status file is about, by where the file stands.
+fn key_of_status(kind: Kind, path: &Path) -> ObjectKey {
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let namespace = text(path.parent().and_then(Path::file_name));
+    let namespace = if namespace == "_" { String::new() } else { namespace };
+    ObjectKey { kind, namespace, name: text(path.file_stem()) }
 }
 
 fn json_files(directory: &Path) -> io::Result<Vec<PathBuf>> {

@@ -1,5 +1,6 @@
 //! The seam itself: what the controller and the agents ask of any store.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use egret_api::{Object, ObjectKey};
@@ -20,6 +21,8 @@ pub struct Snapshot {
     pub objects_digest: String,
     /// Digest of the EgressAddress records.
     pub addresses_digest: String,
+    /// Objects that have a status in the store and are gone.
+    pub stale_statuses: BTreeSet<ObjectKey>,
 }
 
 /// How far the controller has come, so that others can tell whether its records answer to what people wrote.
@@ -42,6 +45,9 @@ pub trait Store: Send {
 
     /// Resolves after something may have changed. Dropping the future loses nothing.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Where people wrote an object, for messages: a file, if the store has files.
+    fn origin(&self, key: &ObjectKey) -> Option<String>;
 
     /// The writing side.
     fn recorder(&self) -> Self::Recorder;

@@ -285,6 +285,11 @@ fn records_and_statuses_are_read_back() {
         assert_eq!(policy.status.as_ref().unwrap().address.as_deref(), Some("192.0.2.1"));
         assert_eq!(*record, node("node-1", true));
     }
+    std::fs::rename(place.0.join("p.yaml"), place.0.join("p.off")).unwrap();
+    assert_eq!(store.snapshot().stale_statuses, [key.clone()].into());
+    std::fs::rename(place.0.join("p.off"), place.0.join("p.yaml")).unwrap();
+    assert_eq!(store.snapshot().stale_statuses, [].into());
+    assert_eq!(Store::origin(&store, &key).as_deref(), Some("p.yaml"));
     store.delete_status(&key).unwrap();
     store.delete_record(&node("node-1", true).key()).unwrap();
     let snapshot = store.snapshot();

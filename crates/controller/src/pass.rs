@@ -1,0 +1,142 @@
+//! One pass: read, decide, write what differs, say how far we are.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use egret_api::{EgressAddress, EgressAddressSpec, Kind, Object, ObjectKey};
+use egret_plan::allocate::decide;
+use egret_plan::{ClusterSettings, Decision};
+use egret_store::{Progress, Recorder, Store, StoreError};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::complaints::Complaints;
+use crate::metrics::Metrics;
+
+/// What is kept between passes, to do less in the next; nothing of it is needed.
+pub(crate) struct Controller {
+    settings: ClusterSettings,
+    cluster: Cluster,
+    complaints: Complaints,
+    /// Statuses as they were written last.
+    statuses: BTreeMap<ObjectKey, Value>,
+}
+
+/// What a pass leaves to be done.
+pub(crate) struct Outcome {
+    /// Something could not be written: try again soon.
+    pub failed: bool,
+    /// When time alone changes the decision.
+    pub wake: Option<Timestamp>,
+}
+
+impl Controller {
+    pub(crate) fn new(settings: ClusterSettings) -> Self {
+        let (cluster, complaints, statuses) = Default::default();
+        Self { settings, cluster, complaints, statuses }
+    }
+
+    pub(crate) async fn pass<S: Store>(&mut self, store: &S, now: Timestamp, metrics: &Metrics) -> Outcome {
+        let recorder = store.recorder();
+        let snapshot = store.snapshot();
+        self.complaints.of_manifests(&snapshot.problems);
+        self.cluster.update(snapshot.objects);
+        let begun = Instant::now();
+        let decision = decide(self.cluster.world(), &self.settings, now);
+        self.complaints.of_statuses(&decision.statuses, |key| store.origin(key));
+        metrics.decided(begun.elapsed(), self.complaints.count());
+
+        let mut writes = Writes::default();
+        self.write_addresses(&recorder, &decision, now, &mut writes).await;
+        if writes.failures == 0 {
+            // Taken after the writing: it is what the agents will see.
+            let addresses = store.snapshot().addresses_digest;
+            let progress = Progress { observed_objects: snapshot.objects_digest, addresses };
+            self.write_statuses(&recorder, &decision, &mut writes).await;
+            for key in snapshot.stale_statuses {
+                writes.note(recorder.delete_status(&key).await);
+            }
+            writes.note(recorder.write_progress(&progress).await);
+        }
+        metrics.written(writes.failures);
+        Outcome { failed: writes.failures > 0, wake: decision.wake }
+    }
+
+    async fn write_addresses(
+        &self,
+        recorder: &impl Recorder,
+        decision: &Decision,
+        now: Timestamp,
+        writes: &mut Writes,
+    ) {
+        for (name, spec) in &decision.addresses {
+            let key = ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name: name.clone() };
+            let old = match self.cluster.get(&key) {
+                Some(Object::EgressAddress(old)) => Some(old),
+                _ => None,
+            };
+            if old.is_some_and(|old| old.spec == *spec) {
+                continue;
+            }
+            tell(old.map(|old| &old.spec), spec);
+            let mut record = EgressAddress::new(name, spec.clone());
+            match old {
+                Some(old) => record.metadata = old.metadata.clone(),
+                None => record.metadata.creation_timestamp = Some(Time(now)),
+            }
+            writes.note(recorder.write_record(&Object::EgressAddress(Box::new(record))).await);
+        }
+        let gone = self.cluster.objects().keys().filter(|key| {
+            key.kind == Kind::EgressAddress && !decision.addresses.contains_key(&key.name)
+        });
+        for key in gone {
+            tracing::info!(record = key.name, "egress address given back");
+            writes.note(recorder.delete_record(key).await);
+        }
+    }
+
+    async fn write_statuses(&mut self, recorder: &impl Recorder, decision: &Decision, writes: &mut Writes) {
+        for (key, status) in &decision.statuses {
+            if self.statuses.get(key) == Some(status) {
+                continue;
+            }
+            let written = recorder.write_status(key, status).await;
+            if written.is_ok() {
+                self.statuses.insert(key.clone(), status.clone());
+            }
+            writes.note(written);
+        }
+        self.statuses.retain(|key, _| decision.statuses.contains_key(key));
+    }
+}
+
+#[derive(Default)]
+struct Writes {
+    failures: u64,
+}
+
+impl Writes {
+    fn note(&mut self, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            tracing::error!("{error}");
+            self.failures += 1;
+        }
+    }
+}
+
+/// What changes about an address, for those who read logs.
+fn tell(old: Option<&EgressAddressSpec>, new: &EgressAddressSpec) {
+    let claims: Vec<_> = new.claims.iter().map(|claim| format!("{} {}", claim.kind, claim.name)).collect();
+    match old {
+        None => tracing::info!(address = new.address, pool = new.pool, claims = claims.join(", "), "allocated"),
+        Some(old) if old.candidates != new.candidates => {
+            tracing::info!(address = new.address, candidates = new.candidates.join(", "), "gateways changed");
+        }
+        Some(old) if old.leases != new.leases => {
+            tracing::info!(address = new.address, leases = new.leases.len(), revision = new.revision, "leases changed");
+        }
+        Some(_) => tracing::debug!(address = new.address, "record changed"),
+    }
+}
