@@ -1,1 +1,124 @@
-//! One node's agent: store to plan to diff to datapath
+//! One node's agent: from the store to a plan, from the plan to the difference, from the difference to the kernel.
+//!
+//! Store, interfaces and gateways are followed by tasks of their own ([`objects`], [`surroundings`], [`probe`]),
+//! which tell the main loop what changed. The loop turns every event into a step of the [`node`]: plan anew, apply
+//! what differs. The node's record is written by a task as well, so that nothing but the kernel is waited for.
+//! The kernel carries on without the agent; ending it changes nothing there.
+
+mod announcements;
+mod kernel;
+mod liveness;
+mod main_loop;
+mod metrics;
+mod node;
+mod objects;
+mod pods;
+mod probe;
+mod report;
+mod retry;
+mod start;
+mod surroundings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use egret_datapath::{Attach, Links, Prober, Timeouts};
+use egret_plan::tables::UnknownPods;
+use egret_plan::{ClusterSettings, Steering};
+use egret_status::Listen;
+use egret_store::Store;
+use ipnet::IpNet;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::liveness::Verdict;
+use crate::main_loop::Channels;
+use crate::metrics::Metrics;
+use crate::node::{Node, Setup};
+use crate::objects::Differences;
+use crate::start::again;
+use crate::surroundings::Place;
+
+/// Idle times of flows: RFC 5382 REQ-5 for TCP, RFC 4787 REQ-5 for UDP, RFC 5508 REQ-2 for ICMP.
+const TIMEOUTS: Timeouts = Timeouts { tcp_established: 7440, tcp_transitory: 240, tcp_closed: 5, udp: 300, icmp: 60 };
+
+/// How an agent is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory of manifests.
+    pub store: PathBuf,
+    /// This node's name in the store.
+    pub node: String,
+    /// Directory of a BPF file system for what must outlive the process.
+    pub pin_dir: PathBuf,
+    /// Networks inside the cluster besides nodes and pods.
+    pub inside: BTreeSet<IpNet>,
+    /// What happens to packets of pods that are not known yet.
+    pub unknown_pods: UnknownPods,
+    /// How packets get to gateways.
+    pub steering: Steering,
+    /// How programs are attached.
+    pub attach: Attach,
+    /// Where to answer about health and metrics.
+    pub listen: Listen,
+    /// Most flows that this node's pods may have at a time.
+    pub max_flows: u32,
+}
+
+/// Works until the process is told to end, and leaves the kernel as it is then.
+///
+/// # Errors
+/// When it cannot be listened on the given address; everything else is waited for.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::default());
+    let server = tokio::spawn({
+        let (metrics, listen) = (metrics.clone(), options.listen.clone());
+        async move {
+            let never = egret_status::serve(&listen, metrics).await;
+            never.map(|never| match never {}).with_context(|| format!("--listen {listen}: cannot be listened on"))
+        }
+    });
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        result = work(options, metrics) => result,
+        failed = server => failed?,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+async fn work(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+    let mut store = start::store(&options, &metrics).await;
+    let (batches, batches_receiver) = mpsc::unbounded_channel();
+    let mut differences = Differences::default();
+    let underlay_address = start::address(&mut store, &mut differences, &batches, &options.node, &metrics).await;
+    let mut links = again(&metrics, Links::open).await;
+    let datapath = start::datapath(&options, &mut links, underlay_address, &metrics).await;
+    let prober = again(&metrics, async || Prober::open(datapath.overlay_link())).await;
+    let actual = again(&metrics, async || datapath.read()).await;
+
+    let (pods, pods_receiver) = watch::channel(BTreeSet::new());
+    let (probes, probes_receiver) = watch::channel(BTreeMap::new());
+    let (records, records_receiver) = watch::channel(None);
+    let (links_sender, links_receiver) = watch::channel(None);
+    let (verdict_sender, verdict) = watch::channel(Verdict::default());
+    tokio::spawn(report::write(options.node.clone(), store.recorder(), records_receiver));
+    tokio::spawn(objects::follow(store, differences, batches));
+    let place = Place { underlay_address, overlay: start::OVERLAY.to_owned() };
+    tokio::spawn(surroundings::follow(links, place, pods_receiver, links_sender));
+    tokio::spawn(probe::probe(prober, probes_receiver, verdict_sender));
+
+    let setup = Setup {
+        node: options.node,
+        unknown_pods: options.unknown_pods,
+        steering: options.steering,
+        cluster: ClusterSettings { inside: options.inside },
+        timeouts: TIMEOUTS,
+    };
+    let node = Node::adopt(setup, datapath, actual);
+    let channels = Channels { batches: batches_receiver, links: links_receiver, verdict, pods, probes, records };
+    main_loop::run(node, channels, &metrics).await
+}

@@ -90,7 +90,9 @@ async fn decide_on_changes<S: Store>(mut store: S, settings: ClusterSettings, me
         let outcome = controller.pass(&store, now, metrics).await;
         let until = match (outcome.failed, outcome.wake) {
             (true, _) => Some(RETRY),
-            (false, wake) => wake.map(|wake| Duration::try_from(wake.duration_since(now)).unwrap_or_default()),
+            (false, wake) => {
+                wake.map(|wake| Duration::try_from(wake.duration_since(now)).unwrap_or_default())
+            }
         };
         let wake = async {
             match until {

@@ -25,9 +25,21 @@ impl Default for Metrics {
         let mut registry = Registry::default();
         let decision = Histogram::new(exponential_buckets(0.000_1, 4.0, 10));
         let (faults, failures) = (Gauge::default(), Counter::default());
-        registry.register("egret_build", "Version of the program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        registry.register("egret_decision_seconds", "Time for one decision over the whole cluster", decision.clone());
-        registry.register("egret_faulty_objects", "Objects and manifests that people should correct", faults.clone());
+        registry.register(
+            "egret_build",
+            "Version of the program",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register(
+            "egret_decision_seconds",
+            "Time for one decision over the whole cluster",
+            decision.clone(),
+        );
+        registry.register(
+            "egret_faulty_objects",
+            "Objects and manifests that people should correct",
+            faults.clone(),
+        );
         registry.register("egret_store_failures", "Writes to the store that failed", failures.clone());
         Self { registry, decision, faults, failures, decided: AtomicBool::new(false) }
     }

@@ -88,9 +88,11 @@ impl Controller {
             }
             writes.note(recorder.write_record(&Object::EgressAddress(Box::new(record))).await);
         }
-        let gone = self.cluster.objects().keys().filter(|key| {
-            key.kind == Kind::EgressAddress && !decision.addresses.contains_key(&key.name)
-        });
+        let gone = self
+            .cluster
+            .objects()
+            .keys()
+            .filter(|key| key.kind == Kind::EgressAddress && !decision.addresses.contains_key(&key.name));
         for key in gone {
             tracing::info!(record = key.name, "egress address given back");
             writes.note(recorder.delete_record(key).await);
@@ -130,12 +132,19 @@ impl Writes {
 fn tell(old: Option<&EgressAddressSpec>, new: &EgressAddressSpec) {
     let claims: Vec<_> = new.claims.iter().map(|claim| format!("{} {}", claim.kind, claim.name)).collect();
     match old {
-        None => tracing::info!(address = new.address, pool = new.pool, claims = claims.join(", "), "allocated"),
+        None => {
+            tracing::info!(address = new.address, pool = new.pool, claims = claims.join(", "), "allocated")
+        }
         Some(old) if old.candidates != new.candidates => {
             tracing::info!(address = new.address, candidates = new.candidates.join(", "), "gateways changed");
         }
         Some(old) if old.leases != new.leases => {
-            tracing::info!(address = new.address, leases = new.leases.len(), revision = new.revision, "leases changed");
+            tracing::info!(
+                address = new.address,
+                leases = new.leases.len(),
+                revision = new.revision,
+                "leases changed"
+            );
         }
         Some(_) => tracing::debug!(address = new.address, "record changed"),
     }

@@ -1,0 +1,101 @@
+//! Turns every event into a step of the node, and tells the other tasks what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use egret_api::EgressNodeSpec;
+use egret_datapath::LinkSnapshot;
+use tokio::sync::{mpsc, watch};
+use tokio::task::block_in_place;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use crate::kernel::Kernel;
+use crate::liveness::Verdict;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::objects::Batch;
+use crate::report::record;
+
+const SWEEP: Duration = Duration::from_secs(1);
+/// Others may empty our tables or rules; this is how long that can go unnoticed.
+const VERIFY: Duration = Duration::from_secs(30);
+
+/// What the other tasks tell the main loop, and what it tells them.
+pub(crate) struct Channels {
+    pub batches: mpsc::UnboundedReceiver<Batch>,
+    pub links: watch::Receiver<Option<LinkSnapshot>>,
+    pub verdict: watch::Receiver<Verdict>,
+    /// Addresses whose links are wanted.
+    pub pods: watch::Sender<BTreeSet<IpAddr>>,
+    /// Gateways to be probed.
+    pub probes: watch::Sender<BTreeMap<String, IpAddr>>,
+    pub records: watch::Sender<Option<EgressNodeSpec>>,
+}
+
+/// Runs for as long as the other tasks do.
+pub(crate) async fn run<K: Kernel>(mut node: Node<K>, mut channels: Channels, metrics: &Metrics) -> anyhow::Result<()> {
+    let mut sweeps = interval(SWEEP);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut checks = interval(VERIFY);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    checks.reset();
+    loop {
+        let next = node.next();
+        let due = async {
+            match next {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // What connections depend on goes first.
+            biased;
+            changed = channels.verdict.changed() => {
+                changed?;
+                let verdict = channels.verdict.borrow_and_update().clone();
+                node.gateways(verdict);
+            }
+            changed = channels.links.changed() => {
+                changed?;
+                let links = channels.links.borrow_and_update().clone();
+                if let Some(links) = links {
+                    block_in_place(|| node.links(links));
+                }
+            }
+            batch = channels.batches.recv() => {
+                let mut batch = batch;
+                while let Some(next) = batch {
+                    node.objects(next);
+                    batch = channels.batches.try_recv().ok();
+                }
+                anyhow::ensure!(!channels.batches.is_closed(), "the store is no longer followed");
+            }
+            _ = sweeps.tick() => {
+                let flows = block_in_place(|| node.sweep());
+                match node.kernel().counters() {
+                    Ok(packets) => metrics.counted(flows, &packets),
+                    Err(error) => tracing::warn!("packets cannot be counted: {error}"),
+                }
+            }
+            _ = checks.tick() => node.verify(),
+            () = due => node.announce_due(Instant::now()),
+        }
+        let took = block_in_place(|| node.step(Instant::now()));
+        metrics.stepped(&node, took);
+        tell(&channels, &node);
+    }
+}
+
+fn tell<K: Kernel>(channels: &Channels, node: &Node<K>) {
+    fn set<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
+        sender.send_if_modified(|old| {
+            let differs = *old != value;
+            *old = value;
+            differs
+        });
+    }
+    set(&channels.probes, node.probes().clone());
+    set(&channels.pods, node.pod_addresses());
+    set(&channels.records, record(node));
+}

@@ -1,0 +1,188 @@
+//! The agent's figures and its own state, for `/metrics`, `/readyz` and `/healthz`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use egret_datapath::Counter as Packets;
+use egret_status::Report;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::kernel::Kernel;
+use crate::node::{Node, Took};
+
+/// Without a sign of life of the main loop for so long, the agent should be started anew.
+const STUCK: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Address {
+    address: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Gateway {
+    node: String,
+}
+
+/// Figures and state.
+pub(crate) struct Metrics {
+    registry: Registry,
+    packets: Family<Reason, Counter>,
+    bytes: Family<Reason, Counter>,
+    flows: Gauge,
+    port_blocks: Family<Address, Gauge>,
+    gateway_alive: Family<Gateway, Gauge>,
+    plan: Histogram,
+    apply: Histogram,
+    changes: Counter,
+    state: Mutex<State>,
+}
+
+struct State {
+    in_force: bool,
+    waiting: Vec<String>,
+    alive: Instant,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = || Histogram::new(exponential_buckets(0.000_05, 3.0, 12));
+        let mut new = Self {
+            registry: Registry::default(),
+            packets: Family::default(),
+            bytes: Family::default(),
+            flows: Gauge::default(),
+            port_blocks: Family::default(),
+            gateway_alive: Family::default(),
+            plan: seconds(),
+            apply: seconds(),
+            changes: Counter::default(),
+            state: Mutex::new(State {
+                in_force: false,
+                waiting: vec!["the store is not open yet".to_owned()],
+                alive: Instant::now(),
+            }),
+        };
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let registry = &mut new.registry;
+        registry.register("egret_build", "Version of the program", build);
+        registry.register("egret_packets", "Packets by the verdict they ended in", new.packets.clone());
+        let help = "Bytes of packets by the verdict they ended in";
+        registry.register_with_unit("egret_packet", help, Unit::Bytes, new.bytes.clone());
+        registry.register("egret_flows", "Flows of this node's pods", new.flows.clone());
+        let help = "Blocks of ports of an egress address from which this node's new flows take a port";
+        registry.register("egret_port_blocks", help, new.port_blocks.clone());
+        let help = "1 if the gateway answers this node's probes and is ready, else 0";
+        registry.register("egret_gateway_alive", help, new.gateway_alive.clone());
+        let help = "Time to plan this node";
+        registry.register_with_unit("egret_plan", help, Unit::Seconds, new.plan.clone());
+        let help = "Time to bring the kernel up to a plan that differs";
+        registry.register_with_unit("egret_apply", help, Unit::Seconds, new.apply.clone());
+        registry.register("egret_changes", "Entries of the kernel's tables set or removed", new.changes.clone());
+        new
+    }
+}
+
+impl Metrics {
+    /// What it is waiting for before the main loop begins.
+    pub(crate) fn starting(&self, waits_for: impl Into<String>) {
+        let waits_for = waits_for.into();
+        tracing::info!("{waits_for}");
+        let mut state = self.state();
+        state.waiting = vec![waits_for];
+        state.alive = Instant::now();
+    }
+
+    /// The main loop has made a step.
+    pub(crate) fn stepped<K: Kernel>(&self, node: &Node<K>, took: Took) {
+        self.plan.observe(took.plan.as_secs_f64());
+        if let Some(apply) = took.apply {
+            self.apply.observe(apply.as_secs_f64());
+        }
+        self.changes.inc_by(took.changes as u64);
+        self.blocks(node.tables().egress.iter().map(|(address, entry)| (*address, entry.blocks.len())).collect());
+        let (alive, dead) = (&node.verdict().alive, &node.verdict().dead);
+        self.gateways(alive, dead);
+        let mut state = self.state();
+        state.in_force = node.in_force().is_some();
+        state.waiting = node.waiting();
+        state.alive = Instant::now();
+    }
+
+    /// A sweep has counted flows, and packets have been counted meanwhile.
+    pub(crate) fn counted(&self, flows: Option<u32>, packets: &BTreeMap<String, Packets>) {
+        if let Some(flows) = flows {
+            self.flows.set(flows.into());
+        }
+        for (reason, counter) in packets {
+            let label = Reason { reason: reason.clone() };
+            raise(&self.packets.get_or_create(&label), counter.packets);
+            raise(&self.bytes.get_or_create(&label), counter.bytes);
+        }
+        self.state().alive = Instant::now();
+    }
+
+    fn blocks(&self, blocks: BTreeMap<IpAddr, usize>) {
+        self.port_blocks.clear();
+        for (address, count) in blocks {
+            let label = Address { address: address.to_string() };
+            self.port_blocks.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn gateways(&self, alive: &BTreeSet<String>, dead: &BTreeSet<String>) {
+        self.gateway_alive.clear();
+        for (nodes, value) in [(alive, 1), (dead, 0)] {
+            for node in nodes {
+                self.gateway_alive.get_or_create(&Gateway { node: node.clone() }).set(value);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The kernel counts for longer than this process lives.
+fn raise(counter: &Counter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+impl Report for Metrics {
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    fn health(&self) -> Result<(), String> {
+        let silent = self.state().alive.elapsed();
+        match silent < STUCK {
+            true => Ok(()),
+            false => Err(format!("no sign of life of the main loop for {} s", silent.as_secs())),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let state = self.state();
+        match state.in_force {
+            true => Ok(()),
+            false => Err(state.waiting.join("\n")),
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! This node: what is known, what its kernel holds, and the step from the one to the other.
+//!
+//! Nothing here waits or asks the time. Every event ends in [`Node::step`], which plans all anew and applies the
+//! difference; so events may come in any order, twice, or not at all for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use egret_api::PortUse;
+use egret_datapath::{LinkSnapshot, Role, Timeouts};
+use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
+use egret_plan::{Change, ClusterSettings, NodePlan, Steering, World, diff};
+
+use crate::announcements::{Announcements, newly_held};
+use crate::kernel::Kernel;
+use crate::liveness::Verdict;
+use crate::objects::Batch;
+use crate::pods::PodLinks;
+use crate::retry::Retry;
+
+/// How long the first plan may wait to know all gateways and pods: a restarted agent must not take away what
+/// works because it has not looked yet.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is set for this node.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub node: String,
+    pub unknown_pods: UnknownPods,
+    pub steering: Steering,
+    pub cluster: ClusterSettings,
+    pub timeouts: Timeouts,
+}
+
+/// Digests of what a plan was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Digests {
+    pub objects: String,
+    pub addresses: String,
+}
+
+/// What a step took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Took {
+    pub plan: Duration,
+    /// Time to apply, if there was anything to change.
+    pub apply: Option<Duration>,
+    pub changes: usize,
+}
+
+/// What the node reports of the plan in force.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InForce {
+    pub plan: NodePlan,
+    pub digests: Digests,
+}
+
+/// One node and its kernel.
+pub(crate) struct Node<K> {
+    setup: Setup,
+    kernel: K,
+    world: World,
+    digests: Digests,
+    links: Option<LinkSnapshot>,
+    pods: PodLinks,
+    verdict: Verdict,
+    used: BTreeMap<IpAddr, PortUse>,
+    /// What the kernel holds.
+    actual: Tables,
+    /// The plan made last, in force or not.
+    plan: NodePlan,
+    in_force: Option<InForce>,
+    /// The first plan has been applied, as far as the kernel let us.
+    begun: bool,
+    /// Since when the first plan could have been made.
+    first: Option<Instant>,
+    attached: BTreeSet<(LinkIndex, Role)>,
+    unattached: BTreeMap<(LinkIndex, Role), String>,
+    ready: bool,
+    failures: Vec<String>,
+    unmet: Option<String>,
+    retry: Retry,
+    announcements: Announcements,
+    verify: bool,
+}
+
+impl<K: Kernel> Node<K> {
+    /// Adopts what the kernel holds. Nothing is changed yet.
+    pub(crate) fn adopt(setup: Setup, kernel: K, actual: Tables) -> Self {
+        let attached = kernel.attached();
+        let pods = PodLinks::adopt(&actual.pods);
+        Self {
+            setup,
+            kernel,
+            world: World::default(),
+            digests: Digests::default(),
+            links: None,
+            pods,
+            verdict: Verdict::default(),
+            used: BTreeMap::new(),
+            actual,
+            plan: NodePlan::default(),
+            in_force: None,
+            begun: false,
+            first: None,
+            attached,
+            unattached: BTreeMap::new(),
+            ready: false,
+            failures: Vec::new(),
+            unmet: Some("the store has not been read yet".to_owned()),
+            retry: Retry::default(),
+            announcements: Announcements::default(),
+            verify: false,
+        }
+    }
+
+    /// The store changed.
+    pub(crate) fn objects(&mut self, batch: Batch) {
+        for key in &batch.deleted {
+            self.world.delete(key);
+        }
+        for object in batch.applied {
+            self.world.apply(object);
+        }
+        self.digests = Digests { objects: batch.objects_digest, addresses: batch.addresses_digest };
+    }
+
+    /// The interfaces changed. Programs are attached at once, before it is known whose links these are.
+    pub(crate) fn links(&mut self, links: LinkSnapshot) {
+        self.pods.update(&links);
+        self.links = Some(links);
+        if self.begun {
+            self.attach();
+            // Others must stop sending here before anything else is thought about.
+            if self.ready && !self.carriers(&self.actual.served) {
+                self.set_ready(false);
+            }
+        }
+    }
+
+    /// Gateways came or went. Returns whether that is news.
+    pub(crate) fn gateways(&mut self, verdict: Verdict) -> bool {
+        let (before, now) = (&self.verdict.alive, &verdict.alive);
+        for name in before.difference(now) {
+            tracing::warn!(gateway = name, "gateway does not answer, or is not ready");
+        }
+        for name in now.difference(before) {
+            tracing::info!(gateway = name, "gateway is alive");
+        }
+        let news = self.verdict != verdict;
+        self.verdict = verdict;
+        news
+    }
+
+    /// Removes idle flows and counts the others. Returns the number of flows.
+    pub(crate) fn sweep(&mut self) -> Option<u32> {
+        match self.kernel.sweep(&self.setup.timeouts) {
+            Ok(sweep) => {
+                let used = |(address, used): (IpAddr, egret_datapath::AddressUse)| {
+                    (address, PortUse { wanted_blocks: 0, flows: used.flows, busy_blocks: used.busy_blocks })
+                };
+                self.used = sweep.use_.into_iter().map(used).collect();
+                Some(sweep.kept)
+            }
+            Err(error) => {
+                tracing::warn!("flows are not swept: {error}");
+                None
+            }
+        }
+    }
+
+    /// Looks in the next step whether the kernel holds what it should: others may have changed it.
+    pub(crate) fn verify(&mut self) {
+        self.verify = true;
+    }
+
+    /// Plans, and applies what differs.
+    pub(crate) fn step(&mut self, now: Instant) -> Took {
+        let begun = Instant::now();
+        let mut took = Took::default();
+        let plan = match self.planned() {
+            Ok(plan) => plan,
+            Err(unmet) => {
+                self.unmet = Some(unmet);
+                return took;
+            }
+        };
+        took.plan = begun.elapsed();
+        self.plan = plan;
+        self.unmet = self.first_waits_for(now);
+        if self.unmet.is_some() {
+            return took;
+        }
+        let mut changes = Vec::new();
+        if std::mem::take(&mut self.verify) {
+            self.read_back();
+            changes.push(Change::SetGuard(self.plan.tables.guard.clone()));
+        }
+        changes.extend(diff(&self.actual, &self.plan.tables));
+        took.changes = changes.len();
+        if !changes.is_empty() || !self.failures.is_empty() {
+            let begun = Instant::now();
+            self.apply(&changes, now);
+            took.apply = Some(begun.elapsed());
+        }
+        if self.failures.is_empty() {
+            self.in_force = Some(InForce { plan: self.plan.clone(), digests: self.digests.clone() });
+        }
+        self.begun = true;
+        self.attach();
+        match self.failures.is_empty() && self.unattached.is_empty() {
+            true => self.retry.succeeded(),
+            false => self.retry.failed(now),
+        }
+        let ready = self.in_force.is_some() && self.carriers(&self.actual.served);
+        if ready != self.ready {
+            self.set_ready(ready);
+        }
+        took
+    }
+
+    fn planned(&self) -> Result<NodePlan, String> {
+        let node = &self.setup.node;
+        if !self.world.nodes().contains_key(node) {
+            return Err(format!("the store has no Node {node}: check --node, or add the manifest"));
+        }
+        let links = self.links.as_ref().ok_or("the interfaces have not been read yet")?;
+        let underlay = links.underlay.as_ref().ok_or_else(|| {
+            format!("no interface has the InternalIP of Node {node}: correct the address or the manifest")
+        })?;
+        let plan = |alive| {
+            let local = self.local(links, underlay, alive);
+            egret_plan::node::plan(&self.world, &self.setup.cluster, &local)
+        };
+        let alive = self.carriers(&self.actual.served);
+        let first = plan(alive);
+        // Which wires matter is known only with the plan.
+        let really = self.carriers(&first.tables.served);
+        Ok(if really == alive { first } else { plan(really) })
+    }
+
+    fn local(&self, links: &LinkSnapshot, underlay: &egret_datapath::Underlay, alive: bool) -> egret_plan::Local {
+        let mut living = self.verdict.alive.clone();
+        if alive {
+            living.insert(self.setup.node.clone());
+        }
+        let wire = |wire: &egret_datapath::Wire| egret_plan::LocalWire {
+            interface: wire.interface.clone(),
+            link: wire.link,
+            mac: wire.mac,
+            addresses: wire.addresses.clone(),
+            carrier: wire.carrier,
+        };
+        egret_plan::Local {
+            node: self.setup.node.clone(),
+            unknown_pods: self.setup.unknown_pods,
+            steering: self.setup.steering,
+            overlay_mtu: self.kernel.overlay_mtu(),
+            underlay: egret_plan::Underlay {
+                link: underlay.link,
+                address: underlay.address,
+                mac: underlay.mac,
+                networks: underlay.networks.clone(),
+            },
+            wires: links.wires.iter().map(wire).collect(),
+            pod_links: self.pods.links().clone(),
+            alive: living,
+            flows: self.used.clone(),
+        }
+    }
+
+    /// Underlay and all wires that carry egress addresses have a carrier. While none does, any wire will do.
+    fn carriers(&self, served: &BTreeMap<IpAddr, ServedEntry>) -> bool {
+        let Some(links) = &self.links else { return false };
+        let carrier = |link| links.wires.iter().any(|wire| wire.link == link && wire.carrier);
+        let needed: BTreeSet<_> = served.values().map(|entry| entry.wire).collect();
+        let underlay = links.underlay.as_ref().map(|underlay| underlay.link);
+        match needed.is_empty() {
+            true => links.wires.iter().any(|wire| wire.carrier),
+            false => needed.into_iter().chain(underlay).all(carrier),
+        }
+    }
+
+    fn first_waits_for(&mut self, now: Instant) -> Option<String> {
+        if self.begun {
+            return None;
+        }
+        let since = *self.first.get_or_insert(now);
+        let judged = |name: &String| self.verdict.alive.contains(name) || self.verdict.dead.contains(name);
+        let gateway = self.plan.probes.keys().find(|name| !judged(name));
+        let pod = self.pod_addresses().into_iter().find(|pod| !self.pods.links().contains_key(pod));
+        match (gateway, pod) {
+            _ if now >= since + PATIENCE => None,
+            (Some(gateway), _) => Some(format!("gateway {gateway} has not been judged yet")),
+            (None, Some(pod)) => Some(format!("the link of pod {pod} has not been found yet")),
+            (None, None) => None,
+        }
+    }
+
+    fn apply(&mut self, changes: &[Change], now: Instant) {
+        let before = self.actual.served.clone();
+        match self.kernel.apply(changes) {
+            Ok(()) => {
+                self.actual = self.plan.tables.clone();
+                self.failures.clear();
+            }
+            Err(error) => {
+                if self.failures != error.failures {
+                    tracing::error!("{error}");
+                }
+                self.failures = error.failures;
+                self.read_back();
+                // Whether the guard is among what failed is not worth knowing: setting it again does no harm.
+                self.actual.guard = egret_plan::tables::Guard::default();
+            }
+        }
+        for address in newly_held(&before, &self.actual.served) {
+            tracing::info!(%address, "holding the address");
+            self.announce(address);
+            self.announcements.took(address, now);
+        }
+        for address in newly_held(&self.actual.served, &before) {
+            if !self.holds(address) {
+                tracing::info!(%address, "no longer holding the address");
+                self.announcements.left(address);
+            }
+        }
+    }
+
+    /// Takes what the kernel holds for what it holds, but for the guard, which cannot be read.
+    fn read_back(&mut self) {
+        match self.kernel.read() {
+            Ok(tables) => {
+                let guard = std::mem::take(&mut self.actual.guard);
+                self.actual = Tables { guard, ..tables };
+            }
+            Err(error) => tracing::error!("the kernel's tables cannot be read: {error}"),
+        }
+    }
+
+    fn attach(&mut self) {
+        let Some(links) = &self.links else { return };
+        let mut wanted: BTreeSet<_> = links.candidates.iter().map(|link| (*link, Role::Pod)).collect();
+        wanted.extend(links.wires.iter().map(|wire| (wire.link, Role::Wire)));
+        if let (Steering::Link, Some(underlay)) = (self.setup.steering, &links.underlay) {
+            wanted.insert((underlay.link, Role::Underlay));
+        }
+        self.unattached.retain(|at, _| wanted.contains(at));
+        for (link, role) in wanted.difference(&self.attached.clone()) {
+            match self.kernel.attach(*link, *role) {
+                Ok(()) => {
+                    self.attached.insert((*link, *role));
+                    self.unattached.remove(&(*link, *role));
+                }
+                Err(error) => {
+                    let words = error.to_string();
+                    if self.unattached.get(&(*link, *role)) != Some(&words) {
+                        tracing::warn!("{words}");
+                    }
+                    self.unattached.insert((*link, *role), words);
+                }
+            }
+        }
+        let unwanted = |at: &(LinkIndex, Role)| at.1 != Role::Overlay && !wanted.contains(at);
+        for (link, role) in self.attached.clone().into_iter().filter(unwanted) {
+            match self.kernel.detach(link, role) {
+                Ok(()) => drop(self.attached.remove(&(link, role))),
+                Err(error) => tracing::warn!(link, ?role, "{error}"),
+            }
+        }
+    }
+
+    fn set_ready(&mut self, ready: bool) {
+        match self.kernel.set_ready(ready) {
+            Ok(()) => {
+                self.ready = ready;
+                tracing::info!(ready, "probes are answered");
+            }
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
+    fn announce(&self, address: IpAddr) {
+        let Some(entry) = self.actual.served.get(&address).filter(|entry| entry.holder) else { return };
+        let wires = self.links.iter().flat_map(|links| &links.wires);
+        let Some(wire) = wires.into_iter().find(|wire| wire.link == entry.wire) else { return };
+        if let Err(error) = self.kernel.announce(wire.link, wire.mac, address) {
+            tracing::warn!(%address, wire = wire.interface, %error, "cannot be announced");
+        }
+    }
+
+    /// Announces again what is due.
+    pub(crate) fn announce_due(&mut self, now: Instant) {
+        for address in self.announcements.take(now) {
+            self.announce(address);
+        }
+    }
+
+    /// When something is due although nothing happens.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let first = self.first.filter(|_| !self.begun).map(|since| since + PATIENCE);
+        [self.announcements.next(), self.retry.at(), first].into_iter().flatten().min()
+    }
+
+    fn holds(&self, address: IpAddr) -> bool {
+        self.actual.served.get(&address).is_some_and(|entry| entry.holder)
+    }
+
+    /// Addresses of this node's pods.
+    pub(crate) fn pod_addresses(&self) -> BTreeSet<IpAddr> {
+        self.world.pods_on(&self.setup.node).flat_map(|(_, pod)| pod.addresses.iter().copied()).collect()
+    }
+
+    pub(crate) fn probes(&self) -> &BTreeMap<String, IpAddr> {
+        &self.plan.probes
+    }
+
+    pub(crate) fn in_force(&self) -> Option<&InForce> {
+        self.in_force.as_ref()
+    }
+
+    pub(crate) fn link_snapshot(&self) -> Option<&LinkSnapshot> {
+        self.links.as_ref()
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.actual
+    }
+
+    pub(crate) fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    pub(crate) fn kernel(&self) -> &K {
+        &self.kernel
+    }
+
+    /// What the node waits for, in words.
+    pub(crate) fn waiting(&self) -> Vec<String> {
+        let failed = self.failures.iter().chain(self.unattached.values());
+        self.unmet.iter().chain(failed).chain(&self.plan.waiting).cloned().collect()
+    }
+}
