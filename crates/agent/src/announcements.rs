@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// After taking over an address.
-const REPEATS: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
+const REPEATS: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 
 /// Announcements to come.
 #[derive(Debug, Default)]
@@ -48,7 +49,9 @@ pub(crate) fn newly_held(
 ) -> Vec<IpAddr> {
     let held = |entry: &egret_plan::tables::ServedEntry| entry.holder.then_some(entry.wire);
     // Another wire is another link-layer address.
-    let is_new = |(address, entry): &(&IpAddr, &_)| held(entry).is_some() && before.get(address).and_then(held) != held(entry);
+    let is_new = |(address, entry): &(&IpAddr, &_)| {
+        held(entry).is_some() && before.get(address).and_then(held) != held(entry)
+    };
     after.iter().filter(is_new).map(|(address, _)| *address).collect()
 }
 
@@ -74,9 +77,11 @@ mod tests {
 
     #[test]
     fn held_anew_is_what_came_or_changed_its_wire() {
-        let entry = |wire, holder| ServedEntry { wire, holder, block_size: 64 };
+        let entry = |wire, holder| ServedEntry { wire, mac: [2; 6], holder, block_size: 64 };
         let address = |last| IpAddr::from([192, 0, 2, last]);
-        let before = [(address(1), entry(3, true)), (address(2), entry(3, false)), (address(3), entry(3, true))].into();
+        let before =
+            [(address(1), entry(3, true)), (address(2), entry(3, false)), (address(3), entry(3, true))]
+                .into();
         let after = [
             (address(1), entry(3, true)),
             (address(2), entry(3, true)),

@@ -42,7 +42,8 @@ use crate::start::again;
 use crate::surroundings::Place;
 
 /// Idle times of flows: RFC 5382 REQ-5 for TCP, RFC 4787 REQ-5 for UDP, RFC 5508 REQ-2 for ICMP.
-const TIMEOUTS: Timeouts = Timeouts { tcp_established: 7440, tcp_transitory: 240, tcp_closed: 5, udp: 300, icmp: 60 };
+const TIMEOUTS: Timeouts =
+    Timeouts { tcp_established: 7440, tcp_transitory: 240, tcp_closed: 5, udp: 300, icmp: 60 };
 
 /// How an agent is started.
 #[derive(Clone, Debug)]
@@ -77,7 +78,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let (metrics, listen) = (metrics.clone(), options.listen.clone());
         async move {
             let never = egret_status::serve(&listen, metrics).await;
-            never.map(|never| match never {}).with_context(|| format!("--listen {listen}: cannot be listened on"))
+            never
+                .map(|never| match never {})
+                .with_context(|| format!("--listen {listen}: cannot be listened on"))
         }
     });
     let mut terminate = signal(SignalKind::terminate())?;
@@ -90,11 +93,27 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
 }
 
+/// Takes everything of Egret out of this node's kernel.
+///
+/// # Errors
+/// When something cannot be removed.
+pub async fn uninstall(options: Options) -> anyhow::Result<()> {
+    let metrics = Metrics::default();
+    let mut store = start::store(&options, &metrics).await;
+    let (batches, _receiver) = mpsc::unbounded_channel();
+    let address =
+        start::address(&mut store, &mut Differences::default(), &batches, &options.node, &metrics).await;
+    let mut links = Links::open().await?;
+    start::datapath(&options, &mut links, address, &metrics).await.remove().await?;
+    Ok(())
+}
+
 async fn work(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     let mut store = start::store(&options, &metrics).await;
     let (batches, batches_receiver) = mpsc::unbounded_channel();
     let mut differences = Differences::default();
-    let underlay_address = start::address(&mut store, &mut differences, &batches, &options.node, &metrics).await;
+    let underlay_address =
+        start::address(&mut store, &mut differences, &batches, &options.node, &metrics).await;
     let mut links = again(&metrics, Links::open).await;
     let datapath = start::datapath(&options, &mut links, underlay_address, &metrics).await;
     let prober = again(&metrics, async || Prober::open(datapath.overlay_link())).await;
@@ -119,6 +138,7 @@ async fn work(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
         timeouts: TIMEOUTS,
     };
     let node = Node::adopt(setup, datapath, actual);
-    let channels = Channels { batches: batches_receiver, links: links_receiver, verdict, pods, probes, records };
+    let channels =
+        Channels { batches: batches_receiver, links: links_receiver, verdict, pods, probes, records };
     main_loop::run(node, channels, &metrics).await
 }

@@ -34,7 +34,11 @@ pub(crate) struct Channels {
 }
 
 /// Runs for as long as the other tasks do.
-pub(crate) async fn run<K: Kernel>(mut node: Node<K>, mut channels: Channels, metrics: &Metrics) -> anyhow::Result<()> {
+pub(crate) async fn run<K: Kernel>(
+    mut node: Node<K>,
+    mut channels: Channels,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut checks = interval(VERIFY);

@@ -91,7 +91,11 @@ impl Default for Metrics {
         registry.register_with_unit("egret_plan", help, Unit::Seconds, new.plan.clone());
         let help = "Time to bring the kernel up to a plan that differs";
         registry.register_with_unit("egret_apply", help, Unit::Seconds, new.apply.clone());
-        registry.register("egret_changes", "Entries of the kernel's tables set or removed", new.changes.clone());
+        registry.register(
+            "egret_changes",
+            "Entries of the kernel's tables set or removed",
+            new.changes.clone(),
+        );
         new
     }
 }
@@ -113,7 +117,9 @@ impl Metrics {
             self.apply.observe(apply.as_secs_f64());
         }
         self.changes.inc_by(took.changes as u64);
-        self.blocks(node.tables().egress.iter().map(|(address, entry)| (*address, entry.blocks.len())).collect());
+        self.blocks(
+            node.tables().egress.iter().map(|(address, entry)| (*address, entry.blocks.len())).collect(),
+        );
         let (alive, dead) = (&node.verdict().alive, &node.verdict().dead);
         self.gateways(alive, dead);
         let mut state = self.state();

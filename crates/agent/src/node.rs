@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use egret_api::PortUse;
 use egret_datapath::{LinkSnapshot, Role, Timeouts};
 use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
-use egret_plan::{Change, ClusterSettings, NodePlan, Steering, World, diff};
+use egret_plan::{Change, ClusterSettings, Local, NodePlan, Steering, Underlay, World, diff};
 
 use crate::announcements::{Announcements, newly_held};
 use crate::kernel::Kernel;
@@ -240,30 +240,18 @@ impl<K: Kernel> Node<K> {
         Ok(if really == alive { first } else { plan(really) })
     }
 
-    fn local(&self, links: &LinkSnapshot, underlay: &egret_datapath::Underlay, alive: bool) -> egret_plan::Local {
+    fn local(&self, links: &LinkSnapshot, underlay: &Underlay, alive: bool) -> Local {
         let mut living = self.verdict.alive.clone();
         if alive {
             living.insert(self.setup.node.clone());
         }
-        let wire = |wire: &egret_datapath::Wire| egret_plan::LocalWire {
-            interface: wire.interface.clone(),
-            link: wire.link,
-            mac: wire.mac,
-            addresses: wire.addresses.clone(),
-            carrier: wire.carrier,
-        };
-        egret_plan::Local {
+        Local {
             node: self.setup.node.clone(),
             unknown_pods: self.setup.unknown_pods,
             steering: self.setup.steering,
             overlay_mtu: self.kernel.overlay_mtu(),
-            underlay: egret_plan::Underlay {
-                link: underlay.link,
-                address: underlay.address,
-                mac: underlay.mac,
-                networks: underlay.networks.clone(),
-            },
-            wires: links.wires.iter().map(wire).collect(),
+            underlay: underlay.clone(),
+            wires: links.wires.clone(),
             pod_links: self.pods.links().clone(),
             alive: living,
             flows: self.used.clone(),

@@ -30,8 +30,11 @@ impl Differences {
     /// What a snapshot changes, if it changes anything.
     pub(crate) fn of(&mut self, snapshot: Snapshot) -> Option<Batch> {
         let new: BTreeMap<_, _> = snapshot.objects.into_iter().map(|object| (object.key(), object)).collect();
-        let applied: Vec<_> =
-            new.iter().filter(|(key, object)| self.objects.get(key) != Some(object)).map(|(_, o)| o.clone()).collect();
+        let applied: Vec<_> = new
+            .iter()
+            .filter(|(key, object)| self.objects.get(key) != Some(object))
+            .map(|(_, o)| o.clone())
+            .collect();
         let deleted: Vec<_> = self.objects.keys().filter(|key| !new.contains_key(key)).cloned().collect();
         let digests = (snapshot.objects_digest.clone(), snapshot.addresses_digest.clone());
         let same = applied.is_empty() && deleted.is_empty() && self.digests.as_ref() == Some(&digests);
@@ -43,7 +46,11 @@ impl Differences {
 }
 
 /// Reads until nobody listens any more.
-pub(crate) async fn follow<S: Store>(mut store: S, mut differences: Differences, batches: mpsc::UnboundedSender<Batch>) {
+pub(crate) async fn follow<S: Store>(
+    mut store: S,
+    mut differences: Differences,
+    batches: mpsc::UnboundedSender<Batch>,
+) {
     loop {
         let snapshot = tokio::task::block_in_place(|| store.snapshot());
         for problem in &snapshot.problems {
@@ -88,6 +95,10 @@ mod tests {
         assert_eq!(second.applied.iter().map(|o| o.key().name).collect::<Vec<_>>(), ["a", "c"]);
         assert_eq!(second.deleted.iter().map(|k| k.name.as_str()).collect::<Vec<_>>(), ["b"]);
         let third = differences.of(snapshot(&[("a", true), ("c", false)], "2")).unwrap();
-        assert_eq!((third.applied.len(), third.objects_digest.as_str()), (0, "2"), "the text changed, no object did");
+        assert_eq!(
+            (third.applied.len(), third.objects_digest.as_str()),
+            (0, "2"),
+            "the text changed, no object did"
+        );
     }
 }

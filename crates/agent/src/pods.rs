@@ -23,10 +23,7 @@ impl PodLinks {
     /// What the kernel says now goes first; what it does not say stands for as long as the link does.
     pub(crate) fn update(&mut self, links: &LinkSnapshot) {
         self.links.retain(|_, pod| links.candidates.contains(&pod.link));
-        let found = links.pod_links.iter();
-        self.links.extend(
-            found.map(|(address, pod)| (*address, PodLink { link: pod.link, mac: pod.mac, host_mac: pod.host_mac })),
-        );
+        self.links.extend(&links.pod_links);
     }
 
     pub(crate) fn links(&self) -> &BTreeMap<IpAddr, PodLink> {
@@ -43,7 +40,7 @@ mod tests {
         let address = |last| IpAddr::from([10, 244, 1, last]);
         let entry = |link| PodEntry { link, mac: [1; 6], host_mac: [2; 6], rules: 0 };
         let mut pods = PodLinks::adopt(&[(address(1), entry(11)), (address(2), entry(12))].into());
-        let moved = egret_datapath::PodLink { link: 13, mac: [3; 6], host_mac: [2; 6] };
+        let moved = PodLink { link: 13, mac: [3; 6], host_mac: [2; 6] };
         pods.update(&LinkSnapshot {
             candidates: [11, 13].into(),
             pod_links: [(address(3), moved)].into(),

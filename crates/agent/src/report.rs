@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use egret_api::{EgressNode, EgressNodeSpec, Object, PortUse, Wire};
+use egret_plan::LocalWire;
 use egret_plan::tables::Mac;
 use egret_store::Recorder;
 use tokio::sync::watch;
@@ -18,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(crate) fn record<K: Kernel>(node: &Node<K>) -> Option<EgressNodeSpec> {
     let (in_force, links) = (node.in_force()?, node.link_snapshot()?);
     let plan = &in_force.plan;
-    let wire = |wire: &egret_datapath::Wire| Wire {
+    let wire = |wire: &LocalWire| Wire {
         interface: wire.interface.clone(),
         addresses: wire.addresses.iter().map(ToString::to_string).collect(),
         carrier: wire.carrier,
@@ -30,7 +31,11 @@ pub(crate) fn record<K: Kernel>(node: &Node<K>) -> Option<EgressNodeSpec> {
         underlay: links.underlay.as_ref()?.address.to_string(),
         underlay_mac: links.underlay.as_ref().map(|underlay| mac(underlay.mac)),
         wires: links.wires.iter().map(wire).collect(),
-        programmed: plan.programmed.iter().map(|(address, revision)| (address.to_string(), *revision)).collect(),
+        programmed: plan
+            .programmed
+            .iter()
+            .map(|(address, revision)| (address.to_string(), *revision))
+            .collect(),
         ports: plan.ports.iter().map(|(address, used)| (address.to_string(), used.clone())).collect(),
         holds: plan.holds.keys().map(ToString::to_string).collect(),
         holders: text(&plan.holders),

@@ -46,8 +46,11 @@ pub(crate) async fn address<S: Store>(
         }
         match found {
             Some(Some(address)) => return address,
-            Some(None) => metrics.starting(format!("waiting for Node {node} to have a status.addresses of type InternalIP")),
-            None => metrics.starting(format!("waiting for the store to have Node {node}: add its manifest, or correct --node")),
+            Some(None) => metrics
+                .starting(format!("waiting for Node {node} to have a status.addresses of type InternalIP")),
+            None => metrics.starting(format!(
+                "waiting for the store to have Node {node}: add its manifest, or correct --node"
+            )),
         }
         store.changed().await;
     }
@@ -56,7 +59,10 @@ pub(crate) async fn address<S: Store>(
 fn internal_address(object: &Object) -> Option<IpAddr> {
     let Object::Node(node) = object else { return None };
     let addresses = node.status.as_ref()?.addresses.as_ref()?;
-    addresses.iter().filter(|address| address.type_ == "InternalIP").find_map(|address| address.address.parse().ok())
+    addresses
+        .iter()
+        .filter(|address| address.type_ == "InternalIP")
+        .find_map(|address| address.address.parse().ok())
 }
 
 /// Opens the datapath, on the interface that has the node's address.
@@ -69,19 +75,20 @@ pub(crate) async fn datapath(
     loop {
         let query = LinkQuery { underlay_address, overlay: OVERLAY, pods: &BTreeSet::new() };
         let underlay = match links.snapshot(&query).await {
-            Ok(snapshot) => snapshot.underlay,
+            Ok(snapshot) => snapshot.underlay_interface,
             Err(error) => {
                 metrics.starting(format!("waiting for the interfaces: {error}"));
                 tokio::time::sleep(AGAIN).await;
                 continue;
             }
         };
-        let Some(underlay) = underlay else {
-            metrics.starting(format!("waiting for an interface with the node's InternalIP {underlay_address}"));
+        if underlay.is_empty() {
+            metrics
+                .starting(format!("waiting for an interface with the node's InternalIP {underlay_address}"));
             links.changed().await;
             continue;
-        };
-        match open(options, underlay.interface, underlay_address).await {
+        }
+        match open(options, underlay, underlay_address).await {
             Ok(datapath) => return datapath,
             Err(error) => {
                 metrics.starting(format!("waiting for the datapath: {error}"));
@@ -91,7 +98,11 @@ pub(crate) async fn datapath(
     }
 }
 
-async fn open(options: &Options, underlay: String, underlay_address: IpAddr) -> Result<Datapath, DatapathError> {
+async fn open(
+    options: &Options,
+    underlay: String,
+    underlay_address: IpAddr,
+) -> Result<Datapath, DatapathError> {
     Datapath::open(Config {
         pin_dir: options.pin_dir.clone(),
         underlay,

@@ -1,2 +1,72 @@
-//! The one binary.
-fn main() {}
+//! The one binary: `egret agent | controller | lab | crds`.
+
+mod arguments;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::{Arguments, Command, LogFormat};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("egret: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Agent(agent) => {
+            log(agent.log_format)?;
+            let uninstall = agent.uninstall;
+            let options = egret_agent::Options::from(agent);
+            on_runtime(async {
+                if uninstall {
+                    egret_agent::uninstall(options).await
+                } else {
+                    egret_agent::run(options).await
+                }
+            })
+        }
+        Command::Controller(controller) => {
+            log(controller.log_format)?;
+            on_runtime(egret_controller::run(controller.into()))
+        }
+        Command::Lab(lab) => egret_lab::run(lab),
+        Command::Crds => {
+            for crd in egret_api::crds::crds() {
+                print!("---\n{}", serde_saphyr::to_string(&crd)?);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Three threads: an agent's main loop may be busy with the kernel while gateways are probed and the store read.
+fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build()?;
+    let result = runtime.block_on(work);
+    // A task may be in the middle of a blocking read; the process ends all the same.
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn log(format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("EGRET_LOG").or_else(|_| EnvFilter::try_new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter.context("EGRET_LOG")?)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    match format {
+        LogFormat::Text => subscriber.with_ansi(false).init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+    Ok(())
+}

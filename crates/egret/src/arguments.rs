@@ -1,0 +1,161 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use egret_datapath::Attach;
+use egret_plan::Steering;
+use egret_plan::tables::UnknownPods;
+use egret_status::Listen;
+use ipnet::IpNet;
+
+/// Pods leave the cluster from addresses you choose, through gateways you choose.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs on every node: programs its kernel and reports what it holds
+    Agent(AgentArguments),
+    /// Runs once in a cluster: allocates addresses and leases ports
+    Controller(ControllerArguments),
+    /// A cluster in network namespaces, to play with
+    Lab(egret_lab::LabArgs),
+    /// Prints the CustomResourceDefinitions of Egret's resources
+    Crds,
+}
+
+/// Arguments of `egret agent`.
+#[derive(Debug, Args)]
+pub struct AgentArguments {
+    /// Directory of manifests
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// Name of this node in the manifests
+    #[arg(long, value_name = "NAME")]
+    pub node: String,
+    /// Directory in a BPF file system for what outlives the process
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/egret")]
+    pub pin_dir: PathBuf,
+    /// Network inside the cluster besides nodes and pods, such as services; can be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub inside: Vec<IpNet>,
+    /// What happens to packets to the outside of pods that are not known yet
+    #[arg(long, default_value = "hold")]
+    pub unknown_pods: Unknown,
+    /// How packets get to gateways
+    #[arg(long, default_value = "overlay")]
+    pub steering: Way,
+    /// How programs are attached to interfaces
+    #[arg(long, default_value = "auto")]
+    pub attach: AttachBy,
+    /// Where to answer /metrics, /healthz and /readyz
+    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH", default_value = "127.0.0.1:9917")]
+    pub listen: Listen,
+    /// Most flows that this node's pods may have at a time
+    #[arg(long, value_name = "N", default_value_t = 1_048_576)]
+    pub max_flows: u32,
+    /// Form of the log on standard error; EGRET_LOG sets the level
+    #[arg(long, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Takes everything of Egret out of this node's kernel and ends
+    #[arg(long)]
+    pub uninstall: bool,
+}
+
+/// Arguments of `egret controller`.
+#[derive(Debug, Args)]
+pub struct ControllerArguments {
+    /// Directory of manifests
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// Network inside the cluster besides nodes and pods, such as services; can be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub inside: Vec<IpNet>,
+    /// Where to answer /metrics, /healthz and /readyz; nowhere if absent
+    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
+    pub status_address: Option<Listen>,
+    /// Form of the log on standard error; EGRET_LOG sets the level
+    #[arg(long, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// See [`UnknownPods`].
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Unknown {
+    /// They are dropped and counted until the pod is known
+    Hold,
+    /// They go the ordinary way
+    Pass,
+}
+
+/// See [`Steering`].
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Way {
+    /// By the overlay
+    Overlay,
+    /// Without a tunnel where the gateway is on the same link
+    Link,
+}
+
+/// See [`Attach`].
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum AttachBy {
+    /// TCX where the kernel has it, clsact else
+    Auto,
+    /// TCX or nothing
+    Tcx,
+    /// A clsact qdisc with filters
+    Clsact,
+}
+
+impl From<AgentArguments> for egret_agent::Options {
+    fn from(arguments: AgentArguments) -> Self {
+        Self {
+            store: arguments.store,
+            node: arguments.node,
+            pin_dir: arguments.pin_dir,
+            inside: arguments.inside.into_iter().collect(),
+            unknown_pods: match arguments.unknown_pods {
+                Unknown::Hold => UnknownPods::Hold,
+                Unknown::Pass => UnknownPods::Pass,
+            },
+            steering: match arguments.steering {
+                Way::Overlay => Steering::Overlay,
+                Way::Link => Steering::Link,
+            },
+            attach: match arguments.attach {
+                AttachBy::Auto => Attach::Auto,
+                AttachBy::Tcx => Attach::Tcx,
+                AttachBy::Clsact => Attach::Clsact,
+            },
+            listen: arguments.listen,
+            max_flows: arguments.max_flows,
+        }
+    }
+}
+
+impl From<ControllerArguments> for egret_controller::Options {
+    fn from(arguments: ControllerArguments) -> Self {
+        Self {
+            store: arguments.store,
+            inside: arguments.inside.into_iter().collect(),
+            status_address: arguments.status_address,
+        }
+    }
+}
