@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::demo::{self, DemoArgs};
 use crate::fault::Fault;
 use crate::pod::PodRequest;
 use crate::state::{Paths, State};
@@ -15,12 +16,15 @@ use crate::topology::{self, Topology};
 use crate::up::Parts;
 use crate::{apply, down, fault, pod, show, sniff, up};
 
+/// The name of a lab, unless one is given.
+const NAME: &str = "lab";
+
 /// A cluster in network namespaces on this machine, with the real programs, to play with and to test.
 #[derive(Args, Clone, Debug)]
 pub struct LabArgs {
-    /// The lab's name; labs of different names stand side by side.
-    #[arg(long, global = true, default_value = "lab")]
-    pub name: String,
+    /// The lab's name; labs of different names stand side by side [default: lab; of the demo: demo]
+    #[arg(long, global = true)]
+    pub name: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: LabCommand,
@@ -111,9 +115,14 @@ pub enum LabCommand {
     },
     /// Remove the lab and everything in it.
     Down,
+    /// Show the main job: a thousand connections outlive the gateway they use.
+    Demo(DemoArgs),
     /// The sniffer itself.
     #[command(hide = true)]
     Sniff,
+    /// The demo's reaper.
+    #[command(hide = true)]
+    Reap,
 }
 
 /// A fault.
@@ -151,7 +160,8 @@ fn label(text: &str) -> Result<(String, String)> {
 /// # Errors
 /// What went wrong, in words for the person at the terminal.
 pub fn run(args: LabArgs) -> Result<ExitCode> {
-    let paths = Paths::of(&args.name)?;
+    let default = if matches!(args.command, LabCommand::Demo(_)) { demo::NAME } else { NAME };
+    let paths = Paths::of(args.name.as_deref().unwrap_or(default))?;
     match args.command {
         LabCommand::Up { file, no_agents, no_sniffer } => {
             let text = match &file {
@@ -237,7 +247,10 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
                 eprintln!("lab {}: there is none", paths.name);
             }
         }
+        LabCommand::Demo(args) if args.worker => return demo::work(&paths, &args),
+        LabCommand::Demo(args) => return demo::supervise(&paths, &args),
         LabCommand::Sniff => sniff::run(&paths)?,
+        LabCommand::Reap => demo::reap(&paths)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod demo;
 pub mod down;
 pub mod fault;
 pub mod manifest;
@@ -16,6 +17,7 @@ pub mod sniff;
 pub mod state;
 pub mod tool;
 pub mod topology;
+pub mod traffic;
 pub mod up;
 pub mod wait;
 
