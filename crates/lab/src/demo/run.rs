@@ -181,8 +181,8 @@ fn show_sources(screen: &Screen, sightings: &[Sighting]) {
 fn raise_file_limit() -> Result<()> {
     const ENOUGH: u64 = 65_536;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < ENOUGH {
-        setrlimit(Resource::RLIMIT_NOFILE, ENOUGH, hard.max(ENOUGH)).context("more open files")?;
+    if soft < ENOUGH.min(hard) {
+        setrlimit(Resource::RLIMIT_NOFILE, ENOUGH.min(hard), hard).context("more open files")?;
     }
     Ok(())
 }
