@@ -395,6 +395,11 @@ impl<K: Kernel> Node<K> {
         self.actual.served.get(&address).is_some_and(|entry| entry.holder)
     }
 
+    /// The program that takes packets without tunnel is at the underlay.
+    pub(crate) fn takes_without_tunnel(&self, underlay: LinkIndex) -> bool {
+        self.setup.steering == Steering::Link && self.attached.contains(&(underlay, Role::Underlay))
+    }
+
     /// Addresses of this node's pods.
     pub(crate) fn pod_addresses(&self) -> BTreeSet<IpAddr> {
         self.world.pods_on(&self.setup.node).flat_map(|(_, pod)| pod.addresses.iter().copied()).collect()

@@ -29,7 +29,12 @@ pub(crate) fn record<K: Kernel>(node: &Node<K>) -> Option<EgressNodeSpec> {
     };
     Some(EgressNodeSpec {
         underlay: links.underlay.as_ref()?.address.to_string(),
-        underlay_mac: links.underlay.as_ref().map(|underlay| mac(underlay.mac)),
+        // Said only by a node whose underlay's program takes packets that come without tunnel.
+        underlay_mac: links
+            .underlay
+            .as_ref()
+            .filter(|underlay| node.takes_without_tunnel(underlay.link))
+            .map(|underlay| mac(underlay.mac)),
         wires: links.wires.iter().map(wire).collect(),
         programmed: plan
             .programmed
