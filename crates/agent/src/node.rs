@@ -229,22 +229,28 @@ impl<K: Kernel> Node<K> {
         let underlay = links.underlay.as_ref().ok_or_else(|| {
             format!("no interface has the InternalIP of Node {node}: correct the address or the manifest")
         })?;
-        let plan = |alive| {
-            let local = self.local(links, underlay, alive);
-            egret_plan::node::plan(&self.world, &self.setup.cluster, &local)
+        let plan = |living: &BTreeSet<String>| {
+            egret_plan::node::plan(&self.world, &self.setup.cluster, &self.local(links, underlay, living))
         };
-        let alive = self.carriers(&self.actual.served);
-        let first = plan(alive);
-        // Which wires matter is known only with the plan.
-        let really = self.carriers(&first.tables.served);
-        Ok(if really == alive { first } else { plan(really) })
+        let mut living = self.verdict.alive.clone();
+        let itself = |living: &mut BTreeSet<String>, alive: bool| match alive {
+            true => living.insert(node.clone()),
+            false => living.remove(node),
+        };
+        itself(&mut living, self.carriers(&self.actual.served));
+        let mut made = plan(&living);
+        // Only the plan tells which wires matter and whom to ask. Who has not been judged yet is taken for alive:
+        // to lose a few packets to the dead costs less than to take addresses from the living.
+        let mut better = living.clone();
+        better.extend(made.probes.keys().filter(|name| !self.verdict.dead.contains(*name)).cloned());
+        itself(&mut better, self.carriers(&made.tables.served));
+        if better != living {
+            made = plan(&better);
+        }
+        Ok(made)
     }
 
-    fn local(&self, links: &LinkSnapshot, underlay: &Underlay, alive: bool) -> Local {
-        let mut living = self.verdict.alive.clone();
-        if alive {
-            living.insert(self.setup.node.clone());
-        }
+    fn local(&self, links: &LinkSnapshot, underlay: &Underlay, living: &BTreeSet<String>) -> Local {
         Local {
             node: self.setup.node.clone(),
             unknown_pods: self.setup.unknown_pods,
@@ -253,7 +259,7 @@ impl<K: Kernel> Node<K> {
             underlay: underlay.clone(),
             wires: links.wires.clone(),
             pod_links: self.pods.links().clone(),
-            alive: living,
+            alive: living.clone(),
             flows: self.used.clone(),
         }
     }
