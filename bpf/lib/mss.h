@@ -13,17 +13,18 @@ static __always_inline __u16 largest_segment(const struct packet *p, const struc
 	return settings->overlay_mtu - (p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) - sizeof(struct tcphdr);
 }
 
-/* The checksum counts words of 16 bits, so the change is made on the words that the value touches. */
+/* The checksum counts words of 16 bits, so the change is made on the words that the value touches. All four bytes
+ * are the header's own: the option may be the last thing in the packet. */
 static __always_inline void lower(struct __sk_buff *skb, const struct packet *p, __u32 value_at, __u16 most)
 {
-	__u32 odd = (value_at - p->l4) & 1;
-	__u32 at = value_at - odd;
+	bool odd = (value_at - p->l4) & 1;
+	__u32 at = value_at - (odd ? 1 : 2);
 	__u8 from[4], to[4];
 	__u16 mss;
 
 	if (bpf_skb_load_bytes(skb, at, from, 4))
 		return;
-	mss = odd ? (from[1] << 8 | from[2]) : (from[0] << 8 | from[1]);
+	mss = odd ? (from[1] << 8 | from[2]) : (from[2] << 8 | from[3]);
 	if (mss <= most)
 		return;
 	memcpy(to, from, 4);
@@ -31,8 +32,8 @@ static __always_inline void lower(struct __sk_buff *skb, const struct packet *p,
 		to[1] = most >> 8;
 		to[2] = most & 0xff;
 	} else {
-		to[0] = most >> 8;
-		to[1] = most & 0xff;
+		to[2] = most >> 8;
+		to[3] = most & 0xff;
 	}
 	if (bpf_skb_store_bytes(skb, at, to, 4, 0))
 		return;

@@ -74,6 +74,7 @@ static __always_inline bool rewrite_v4(struct __sk_buff *skb, const struct packe
 
 static __always_inline bool rewrite_v6(struct __sk_buff *skb, const struct packet *p, enum side side, const struct addr *to)
 {
+	__u64 keep_zero = p->kind == KIND_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	struct ipv6hdr *ip = bytes(skb, L3, sizeof(*ip));
 	struct addr from;
 	__s64 difference;
@@ -88,7 +89,8 @@ static __always_inline bool rewrite_v6(struct __sk_buff *skb, const struct packe
 		memcpy(&ip->daddr, to, 16);
 	}
 	difference = bpf_csum_diff((__be32 *)&from, 16, (__be32 *)to, 16, 0);
-	return !bpf_l4_csum_replace(skb, checksum_offset(p), 0, difference, BPF_F_PSEUDO_HDR);
+	/* a sum that is zero before the port is changed must not read as "no checksum" then */
+	return !bpf_l4_csum_replace(skb, checksum_offset(p), 0, difference, BPF_F_PSEUDO_HDR | keep_zero);
 }
 
 /* Another address and port on one side of the packet. */
