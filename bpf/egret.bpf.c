@@ -60,9 +60,7 @@ int from_overlay(struct __sk_buff *skb)
 	return finish(skb, overlay_packet(skb));
 }
 
-/* tc egress of the overlay device: only the agent's probes need a direction, the rest has one */
-SEC("classifier")
-int to_overlay(struct __sk_buff *skb)
+static __always_inline int leave_by_overlay(struct __sk_buff *skb)
 {
 	enum reason reason;
 
@@ -73,6 +71,13 @@ int to_overlay(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	count(skb, reason);
 	return reason == SENT_PROBE ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+/* tc egress of the overlay device: only the agent's probes need a direction, the rest has one */
+SEC("classifier")
+int to_overlay(struct __sk_buff *skb)
+{
+	return leave_by_overlay(skb);
 }
 
 static __always_inline enum reason wire_packet(struct __sk_buff *skb)

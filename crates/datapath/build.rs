@@ -12,6 +12,9 @@ fn main() {
     println!("cargo::rerun-if-changed={}", bpf.display());
     println!("cargo::rerun-if-env-changed=CLANG");
     compile(&bpf.join("egret.bpf.c"), &out.join("egret.bpf.o"));
+    // The packet vectors run the programs between steps of their own.
+    println!("cargo::rerun-if-changed=tests/vectors/tunnel.bpf.c");
+    compile(Path::new("tests/vectors/tunnel.bpf.c"), &out.join("tunnel.bpf.o"));
     let header = read(&bpf.join("lib/reason.h"));
     let list = reasons(&header).unwrap_or_else(|why| fail(&format!("bpf/lib/reason.h: {why}")));
     if let Err(error) = fs::write(out.join("reasons.rs"), list) {

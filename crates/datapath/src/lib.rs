@@ -31,7 +31,7 @@ pub use datapath::{Config, Datapath};
 pub use error::{ApplyError, DatapathError};
 pub use guard::{GuardDrops, GuardInput, script as guard_script};
 pub use links::{LinkQuery, LinkSnapshot, Links};
-pub use load::{OBJECT, PROGRAMS};
+pub use load::{OBJECT, PROGRAMS, load_program};
 pub use overlay::OVERLAY_MAC;
 pub use probe::{Answer, Prober};
 pub use sweep::{AddressUse, Sweep, Timeouts};

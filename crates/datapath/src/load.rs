@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapInfo, MapType};
-use aya::programs::SchedClassifier;
+use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::statfs::statfs;
@@ -63,9 +64,22 @@ pub fn load(pin_dir: &Path, max_flows: u32) -> Result<Ebpf, DatapathError> {
         .map_err(|error| DatapathError::Load { object: "the object".to_owned(), why: in_full(&error) })?;
     check_pins(&maps)?;
     for name in PROGRAMS {
-        program(&mut ebpf, name)?.load().map_err(|error| refused(name, &error))?;
+        load_program(program(&mut ebpf, name)?).map_err(|error| refused(name, &error))?;
     }
     Ok(ebpf)
+}
+
+/// Has the kernel verify and take a program. The verifier gives up when the thread has a signal pending.
+pub fn load_program(program: &mut SchedClassifier) -> Result<(), ProgramError> {
+    const TRIES: usize = 5;
+    for _ in 1..TRIES {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {
+            }
+            done => return done,
+        }
+    }
+    program.load()
 }
 
 /// One program of the object.

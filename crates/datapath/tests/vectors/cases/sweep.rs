@@ -1,0 +1,116 @@
+//! The sweep: idle, closed and orphaned flows go, all others stay and are counted in their block.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use egret_datapath::layout;
+
+use crate::kernel::Kernel;
+use crate::support::alone;
+use crate::world::{World, addr};
+
+const IDLE: layout::Sweep = layout::Sweep {
+    tcp_established: 1000,
+    tcp_transitory: 200,
+    tcp_closed: 50,
+    udp: 100,
+    icmp: 60,
+    kept: 9,
+    expired: 9,
+    orphaned: 9,
+};
+
+const S: u8 = 0x02;
+const SA: u8 = 0x12;
+const FSA: u8 = 0x13;
+const RST: u8 = 0x04;
+
+/// Protocol, flags of both sides, idle seconds, and whether the flow lives on.
+const FLOWS: [(u8, u8, u8, u32, bool); 13] = [
+    (6, SA, SA, 900, true),
+    (6, SA, SA, 1100, false),
+    (6, S, 0, 190, true),
+    (6, S, 0, 210, false),
+    (6, SA, FSA, 900, true),
+    (6, FSA, FSA, 40, true),
+    (6, FSA, FSA, 60, false),
+    (6, SA, RST | SA, 40, true),
+    (6, SA, RST | SA, 60, false),
+    (17, 0, 0, 90, true),
+    (17, 0, 0, 110, false),
+    (1, 0, 0, 50, true),
+    (1, 0, 0, 70, false),
+];
+
+#[test]
+fn flows_end_by_their_age_and_state() {
+    alone(|bpf| {
+        let mut kernel = Kernel::load(bpf);
+        let mut world = World::standard(kernel.on);
+        for (number, (protocol, sent, received, idle, _)) in (0_u16..).zip(FLOWS) {
+            let (pod, egress) =
+                (format!("10.244.1.10:{}", 100 + number), format!("10.10.0.11:{}", 2000 + number));
+            world.flow(protocol, &pod, "198.51.100.9:443", &egress, (sent, received), idle);
+        }
+        world.flow(17, "[fd00:10:244:1::10]:7", "[2001:db8::9]:9", "[fd00:10:10::11]:2000", (0, 0), 5);
+        world.each_egress(|egress| egress.shift = 3);
+        kernel.fill(&world);
+        kernel.sweep_state.set(0, IDLE, 0).unwrap();
+        let outcome = kernel.run("sweep", kernel.on.pod, None, &[0; 64]);
+        assert!(outcome.counters.is_empty(), "a sweep is no packet: {:?}", outcome.counters);
+
+        let after = kernel.read(&world);
+        let ports: BTreeSet<u16> = after
+            .flows
+            .values()
+            .filter(|flow| flow.egress == addr("10.10.0.11").into())
+            .map(|flow| u16::from_be(flow.egress_port) - 2000)
+            .collect();
+        let live: BTreeSet<u16> =
+            (0..).zip(FLOWS).filter(|(_, (.., lives))| *lives).map(|(number, _)| number).collect();
+        assert_eq!(ports, live);
+        assert_eq!(after.flows.len(), after.returns.len());
+        let state = kernel.sweep_state.get(&0, 0).unwrap();
+        assert_eq!((state.kept, state.expired, state.orphaned), (8, 6, 0));
+        assert_eq!(state.tcp_established, IDLE.tcp_established);
+
+        let used: BTreeMap<(String, u16), u32> = kernel
+            .block_use
+            .iter()
+            .map(Result::unwrap)
+            .map(|(key, flows)| ((std::net::IpAddr::from(key.egress).to_string(), key.block), flows))
+            .collect();
+        // Ports 2000 to 2007 are block 250, 2008 to 2015 block 251.
+        let first = live.iter().filter(|number| **number < 8).count() as u32;
+        let expected = BTreeMap::from([
+            (("10.10.0.11".to_owned(), 250), first),
+            (("10.10.0.11".to_owned(), 251), 7 - first),
+            (("fd00:10:10::11".to_owned(), 250), 1),
+        ]);
+        assert_eq!(used, expected);
+    });
+}
+
+#[test]
+fn flows_that_nobody_owns_end() {
+    alone(|bpf| {
+        let mut kernel = Kernel::load(bpf);
+        let mut world = World::standard(kernel.on);
+        world.flow(17, "10.244.1.10:1", "198.51.100.9:1", "10.10.0.11:2001", (0, 0), 5);
+        world.flow(17, "10.244.1.77:2", "198.51.100.9:2", "10.10.0.11:2002", (0, 0), 5);
+        world.flow(17, "10.244.1.9:3", "198.51.100.9:3", "10.10.0.11:2003", (0, 0), 5);
+        world.flow(17, "10.244.1.10:4", "198.51.100.9:4", "10.10.0.99:2004", (0, 0), 5);
+        kernel.fill(&world);
+        kernel.sweep_state.set(0, IDLE, 0).unwrap();
+        kernel.run("sweep", kernel.on.pod, None, &[0; 64]);
+        let state = kernel.sweep_state.get(&0, 0).unwrap();
+        assert_eq!((state.kept, state.expired, state.orphaned), (1, 0, 3));
+        let left: Vec<String> = kernel.read(&world).state().into_iter().collect();
+        assert_eq!(
+            left,
+            [
+                "flow udp 10.244.1.10:1>198.51.100.9:1 = 10.10.0.11:2001",
+                "return udp 198.51.100.9:1>10.10.0.11:2001 = 10.244.1.10:1"
+            ]
+        );
+    });
+}

@@ -1,0 +1,267 @@
+//! The programs in the kernel, run by BPF_PROG_TEST_RUN, with maps of their own.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use aya::{Ebpf, EbpfLoader, Pod, include_bytes_aligned};
+use egret_datapath::REASONS;
+use egret_datapath::layout::{self, Addr, FlowKey, LeaseKey, NetworkData, ReturnKey, RuleData};
+use ipnet::IpNet;
+
+use crate::names::mac_text;
+use crate::support::ip;
+use crate::world::{Interfaces, World};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tunnel.bpf.o"));
+
+/// Small enough for a test to fill.
+pub const MOST_FLOWS: u32 = 64;
+
+/// The loaded object.
+pub struct Kernel {
+    ebpf: Ebpf,
+    pub on: Interfaces,
+    refuses: bool,
+    settings: Array<MapData, layout::Settings>,
+    counters: PerCpuArray<MapData, layout::Counter>,
+    inside: LpmTrie<MapData, NetworkData, u32>,
+    nodes: HashMap<MapData, Addr, layout::Node>,
+    pods: HashMap<MapData, Addr, layout::PodValue>,
+    rules: LpmTrie<MapData, RuleData, layout::Rule>,
+    egress: HashMap<MapData, Addr, layout::Egress>,
+    served: HashMap<MapData, Addr, layout::Served>,
+    leases: HashMap<MapData, LeaseKey, Addr>,
+    flows: HashMap<MapData, FlowKey, layout::Flow>,
+    returns: HashMap<MapData, ReturnKey, layout::ReturnFlow>,
+    inbound: HashMap<MapData, FlowKey, u32>,
+    pub sweep_state: Array<MapData, layout::Sweep>,
+    pub block_use: HashMap<MapData, LeaseKey, u32>,
+    tunnel: Array<MapData, Tunnel>,
+}
+
+/// The mirror of `struct tunnel` of tunnel.bpf.c.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tunnel {
+    node: Addr,
+    vni: u32,
+    refuse: u32,
+}
+
+// SAFETY: repr(C), integers and bytes only, and the padding up to the alignment is a field.
+unsafe impl Pod for Tunnel {}
+
+/// What a run did.
+pub struct Outcome {
+    pub verdict: u32,
+    pub frame: Vec<u8>,
+    pub tunnel: Option<(IpAddr, u32)>,
+    pub counters: BTreeMap<String, u64>,
+}
+
+impl Kernel {
+    /// Loads into a fresh BPF file system, and makes the interfaces of a node in this thread's namespace.
+    pub fn load(bpf: &Path) -> Self {
+        let on = interfaces();
+        let mut ebpf = EbpfLoader::new()
+            .default_map_pin_directory(bpf)
+            .map_max_entries("flows", MOST_FLOWS)
+            .map_max_entries("returns", MOST_FLOWS)
+            .load(OBJECT)
+            .unwrap();
+        for (name, program) in ebpf.programs_mut() {
+            if !name.starts_with("with_tunnel_") && name != "sweep" && name != "to_pod" {
+                continue;
+            }
+            let program: &mut SchedClassifier = program.try_into().unwrap();
+            egret_datapath::load_program(program).unwrap();
+        }
+        Kernel {
+            on,
+            refuses: false,
+            settings: typed(&mut ebpf, "settings"),
+            counters: typed(&mut ebpf, "counters"),
+            inside: typed(&mut ebpf, "inside"),
+            nodes: typed(&mut ebpf, "nodes"),
+            pods: typed(&mut ebpf, "pods"),
+            rules: typed(&mut ebpf, "rules"),
+            egress: typed(&mut ebpf, "egress"),
+            served: typed(&mut ebpf, "served"),
+            leases: typed(&mut ebpf, "leases"),
+            flows: typed(&mut ebpf, "flows"),
+            returns: typed(&mut ebpf, "returns"),
+            inbound: typed(&mut ebpf, "inbound"),
+            sweep_state: typed(&mut ebpf, "sweep_state"),
+            block_use: typed(&mut ebpf, "block_use"),
+            tunnel: typed(&mut ebpf, "tunnel"),
+            ebpf,
+        }
+    }
+
+    /// Makes the maps hold exactly this.
+    pub fn fill(&mut self, world: &World) {
+        self.refuses = world.kernel_refuses;
+        self.settings.set(0, world.settings, 0).unwrap();
+        clear_trie(&mut self.inside);
+        clear_trie(&mut self.rules);
+        for net in &world.inside {
+            let (prefix, addr) = mapped(net);
+            self.inside.insert(&Key::new(prefix, NetworkData { addr }), 1, 0).unwrap();
+        }
+        for ((set, net), ports) in &world.rules {
+            let (prefix, addr) = mapped(net);
+            let mut rule = layout::Rule { count: ports.len() as u32, pad: 0, ports: Default::default() };
+            for (slot, (protocol, first, last, egress)) in rule.ports.iter_mut().zip(ports) {
+                *slot = layout::PortRule {
+                    egress: egress.map(Addr::from).unwrap_or_default(),
+                    first: *first,
+                    last: *last,
+                    protocol: *protocol,
+                    action: u8::from(egress.is_some()),
+                    pad: [0; 2],
+                };
+            }
+            self.rules
+                .insert(&Key::new(64 + prefix, RuleData { set: set.to_be_bytes(), addr }), rule, 0)
+                .unwrap();
+        }
+        replace(&mut self.nodes, world.nodes.iter().map(|(a, v)| (Addr::from(*a), *v)));
+        replace(&mut self.pods, world.pods.iter().map(|(a, v)| (Addr::from(*a), *v)));
+        replace(&mut self.egress, world.egress.iter().map(|(a, v)| (Addr::from(*a), *v)));
+        replace(&mut self.served, world.served.iter().map(|(a, v)| (Addr::from(*a), *v)));
+        let leases = world.leases.iter().map(|((egress, block), node)| {
+            (LeaseKey { egress: (*egress).into(), block: *block, pad: [0; 3] }, Addr::from(*node))
+        });
+        replace(&mut self.leases, leases);
+        replace(&mut self.flows, world.flows.iter().map(|(k, v)| (*k, *v)));
+        replace(&mut self.returns, world.returns.iter().map(|(k, v)| (*k, *v)));
+        replace(&mut self.inbound, world.inbound.iter().map(|(k, v)| (*k, *v)));
+        replace(&mut self.block_use, std::iter::empty());
+    }
+
+    /// The maps that programs write, as they are now.
+    pub fn read(&self, world: &World) -> World {
+        World {
+            flows: self.flows.iter().map(Result::unwrap).collect(),
+            returns: self.returns.iter().map(Result::unwrap).collect(),
+            inbound: self.inbound.iter().map(Result::unwrap).collect(),
+            ..world.clone()
+        }
+    }
+
+    /// Runs a program on a frame that comes in, or goes out, by an interface.
+    pub fn run(&mut self, program: &str, link: u32, came_by: Option<(IpAddr, u32)>, frame: &[u8]) -> Outcome {
+        let tunnel = came_by.map(|(node, vni)| Tunnel { node: node.into(), vni, ..Tunnel::default() });
+        let refuse = u32::from(self.refuses);
+        self.tunnel.set(0, Tunnel { refuse, ..tunnel.unwrap_or_default() }, 0).unwrap();
+        self.tunnel.set(1, Tunnel::default(), 0).unwrap();
+        let before = self.counts();
+        // The other two have nothing to do with tunnels.
+        let name = match program {
+            "sweep" | "to_pod" => program.to_owned(),
+            _ => format!("with_tunnel_{program}"),
+        };
+        let classifier: &mut SchedClassifier = self.ebpf.program_mut(&name).unwrap().try_into().unwrap();
+        let mut context = [0; CONTEXT];
+        context[IFINDEX..IFINDEX + 4].copy_from_slice(&link.to_ne_bytes());
+        let mut out = vec![0; 4096];
+        let result = classifier
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut out),
+                ctx_in: Some(&context),
+                ..TestRunOptions::new()
+            })
+            .unwrap();
+        out.truncate(result.data_size_out as usize);
+        let left_by = self.tunnel.get(&1, 0).unwrap();
+        let counters = self
+            .counts()
+            .into_iter()
+            .map(|(name, count)| (name.clone(), count - before[&name]))
+            .filter(|(_, moved)| *moved > 0)
+            .collect();
+        Outcome {
+            verdict: result.return_value,
+            frame: out,
+            tunnel: (left_by.vni != 0).then(|| (left_by.node.into(), left_by.vni)),
+            counters,
+        }
+    }
+
+    fn counts(&self) -> BTreeMap<String, u64> {
+        let of = |index: u32| self.counters.get(&index, 0).unwrap().iter().map(|c| c.packets).sum();
+        (0..).zip(REASONS).map(|(index, (name, _))| ((*name).to_owned(), of(index))).collect()
+    }
+}
+
+/// Size of `struct __sk_buff`, and where its `ifindex` is.
+const CONTEXT: usize = 192;
+const IFINDEX: usize = 40;
+
+fn typed<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> T {
+    T::try_from(ebpf.take_map(name).unwrap()).unwrap()
+}
+
+fn replace<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, entries: impl Iterator<Item = (K, V)>) {
+    let old: Vec<K> = map.keys().map(Result::unwrap).collect();
+    old.iter().for_each(|key| map.remove(key).unwrap());
+    entries.for_each(|(key, value)| map.insert(key, value, 0).unwrap());
+}
+
+fn clear_trie<K: Pod, V: Pod>(map: &mut LpmTrie<MapData, K, V>) {
+    let old: Vec<Key<K>> = map.keys().map(Result::unwrap).collect();
+    old.iter().for_each(|key| map.remove(key).unwrap());
+}
+
+/// Prefix and address over 128 bits, written down here once more: the code under test has its own.
+fn mapped(net: &IpNet) -> (u32, [u8; 16]) {
+    match net {
+        IpNet::V4(v4) => (96 + u32::from(v4.prefix_len()), v4.network().to_ipv6_mapped().octets()),
+        IpNet::V6(v6) => (u32::from(v6.prefix_len()), v6.network().octets()),
+    }
+}
+
+/// Pairs whose other ends stay in the namespace; routes and neighbours are written by hand, so that nothing is asked.
+fn interfaces() -> Interfaces {
+    let mut index = BTreeMap::new();
+    for (name, mtu) in [
+        ("pod", 1500),
+        ("otherpod", 1500),
+        ("wire", 1500),
+        ("otherwire", 1500),
+        ("under", 1500),
+        ("over", 1450),
+    ] {
+        ip(&format!("link add {name}0 type veth peer name {name}1"));
+        ip(&format!("link set {name}0 mtu {mtu} up"));
+        ip(&format!("link set {name}1 up"));
+        index.insert(name, nix::net::if_::if_nametoindex(format!("{name}0").as_str()).unwrap());
+    }
+    ip(&format!("link set wire0 address {}", mac_text("wire")));
+    for switch in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        std::fs::write(format!("/proc/sys/net/{switch}"), "1").unwrap();
+    }
+    ip("addr add 10.0.0.1/24 dev under0");
+    ip("addr add 10.10.0.101/24 dev wire0");
+    ip("addr add fd00:10:10::101/64 dev wire0 nodad");
+    for (router, any, unreachable) in
+        [("10.10.0.1", "default", "192.0.2.0/24"), ("fd00:10:10::1", "::/0", "2001:db8:dead::/48")]
+    {
+        ip(&format!("neigh add {router} lladdr {} dev wire0 nud permanent", mac_text("router")));
+        ip(&format!("route add {any} via {router} dev wire0"));
+        ip(&format!("route add unreachable {unreachable}"));
+    }
+    Interfaces {
+        pod: index["pod"],
+        other_pod: index["otherpod"],
+        wire: index["wire"],
+        other_wire: index["otherwire"],
+        underlay: index["under"],
+        overlay: index["over"],
+    }
+}
