@@ -1,5 +1,6 @@
 //! The demo's steps.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -167,13 +168,21 @@ fn open_traffic(
     Ok(traffic)
 }
 
+/// One line for each group of pods and server.
 fn show_sources(screen: &Screen, sightings: &[Sighting]) {
+    let mut lines: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
     for sighting in sightings {
         let show = |address: Option<IpAddr>| address.map_or("nothing".to_owned(), |a| a.to_string());
-        let note =
-            if sighting.is_right() { String::new() } else { format!("  (not {})", show(sighting.expected)) };
-        let (pod, node, server) = (&sighting.pod, &sighting.node, &sighting.server);
-        screen.say(&format!("  {pod:<18} on {node}  {server} sees {}{note}", show(sighting.seen)));
+        let mut seen = show(sighting.seen);
+        if !sighting.is_right() {
+            seen += &format!(" (of {} on {}, not {})", sighting.pod, sighting.node, show(sighting.expected));
+        }
+        let group = sighting.pod.split('/').next().unwrap_or_default();
+        lines.entry((group, &sighting.server)).or_default().insert(seen);
+    }
+    for ((group, server), seen) in lines {
+        let seen: Vec<String> = seen.into_iter().collect();
+        screen.say(&format!("  {server} sees {group:<8} as {}", seen.join(", ")));
     }
 }
 

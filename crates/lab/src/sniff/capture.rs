@@ -1,10 +1,13 @@
 //! Capturing at a port of the switch.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, bind, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 /// Bytes of a frame that are looked at.
@@ -25,7 +28,7 @@ pub enum Direction {
 pub struct Capture {
     socket: Socket,
     /// Whose end it is, for people: `node-4 eth1`.
-    pub link: String,
+    pub link: Arc<str>,
     /// Packets that the kernel had no room for.
     pub missed: u64,
 }
@@ -41,23 +44,25 @@ impl Capture {
         socket.attach_filter(&filter(direction))?;
         setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)?;
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         let interface = nix::ifaddrs::getifaddrs()?
             .filter(|i| i.interface_name == port)
             .find_map(|i| i.address.and_then(|a| a.as_link_addr().copied()));
         let interface = interface.with_context(|| format!("no port {port} in the switch"))?;
         bind(socket.as_raw_fd(), &interface).with_context(|| format!("port {port}"))?;
-        let mut capture = Capture { socket, link, missed: 0 };
+        let mut capture = Capture { socket, link: link.into(), missed: 0 };
         // Until it was bound, the socket heard every port.
         while capture.next(&mut [0; SNAP])?.is_some() {}
         Ok(capture)
     }
 
-    /// The next packet's headers; `None` if none waits.
+    /// The next packet's headers, and when it was caught; `None` if none waits.
     ///
     /// # Errors
     /// When the socket fails for good.
-    pub fn next<'a>(&mut self, buffer: &'a mut [u8; SNAP]) -> Result<Option<&'a [u8]>> {
-        let mut control = nix::cmsg_space!(u32);
+    pub fn next<'a>(&mut self, buffer: &'a mut [u8; SNAP]) -> Result<Option<(SystemTime, &'a [u8])>> {
+        let mut control = nix::cmsg_space!(u32, TimeSpec);
+        let mut caught = SystemTime::now();
         let length = {
             let mut slices = [std::io::IoSliceMut::new(buffer)];
             let received: Result<RecvMsg<'_, '_, ()>, Errno> =
@@ -65,8 +70,12 @@ impl Capture {
             match received {
                 Ok(message) => {
                     for note in message.cmsgs().into_iter().flatten() {
-                        if let ControlMessageOwned::RxqOvfl(missed) = note {
-                            self.missed = u64::from(missed);
+                        match note {
+                            ControlMessageOwned::RxqOvfl(missed) => self.missed = u64::from(missed),
+                            ControlMessageOwned::ScmTimestampns(at) => {
+                                caught = SystemTime::UNIX_EPOCH + Duration::from(at);
+                            }
+                            _ => {}
                         }
                     }
                     message.bytes
@@ -74,10 +83,10 @@ impl Capture {
                 Err(Errno::EAGAIN) => return Ok(None),
                 // The port was set down: somebody cut the link. It comes back as the same port.
                 Err(Errno::ENETDOWN) => return Ok(None),
-                Err(error) => return Err(error).with_context(|| self.link.clone()),
+                Err(error) => return Err(error).with_context(|| self.link.to_string()),
             }
         };
-        Ok(buffer.get(..length))
+        Ok(buffer.get(..length).map(|headers| (caught, headers)))
     }
 
     /// To wait for.

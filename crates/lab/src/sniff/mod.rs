@@ -6,12 +6,13 @@ pub mod judge;
 pub mod packet;
 pub mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,6 +29,9 @@ use view::Facts;
 const TURN: usize = 256;
 /// Flows whose verdict is remembered.
 const REMEMBERED: usize = 200_000;
+/// Packets of unknown pods that wait for somebody to say who the pod is, and how long.
+const UNPROVEN: usize = 10_000;
+const INTRODUCTION: Duration = Duration::from_secs(1);
 /// How long verdicts are remembered.
 const FORGET: Duration = Duration::from_secs(2);
 /// Wrong packets that are written down; the rest is only counted.
@@ -100,23 +104,19 @@ pub fn run(paths: &Paths) -> Result<()> {
     let facts = Facts::follow(paths, nodes.map(|(n, h)| (n.clone(), h.netns.clone())).collect())?;
     let file = File::options().create(true).append(true).open(paths.leaks())?;
     let judge = Judge::new(&state.topology);
-    let mut sniffer = Sniffer {
-        judge,
-        facts,
-        right: BTreeSet::new(),
-        judged_since: Instant::now(),
-        file,
-        report: Report::default(),
-    };
+    let (right, unproven, report) = (BTreeSet::new(), VecDeque::new(), Report::default());
+    let mut sniffer = Sniffer { judge, facts, right, judged_since: Instant::now(), unproven, file, report };
     let socket = paths.socket("sniffer", "switch");
     let _ = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).with_context(|| socket.display().to_string())?;
     loop {
-        wait(&captures, &listener)?;
+        wait(&captures, &listener, if sniffer.unproven.is_empty() { None } else { Some(INTRODUCTION) })?;
         sniffer.turn(&mut captures)?;
+        sniffer.settle(INTRODUCTION)?;
         listener.set_nonblocking(true)?;
         while let Ok((mut stream, _)) = listener.accept() {
             while sniffer.turn(&mut captures)? {}
+            sniffer.settle(Duration::ZERO)?;
             sniffer.report.missed = captures.iter().map(|c| c.missed).sum();
             // Whoever asked may have gone.
             let _ = stream.write_all(&serde_json::to_vec(&sniffer.report)?);
@@ -124,14 +124,24 @@ pub fn run(paths: &Paths) -> Result<()> {
     }
 }
 
-fn wait(captures: &[Capture], listener: &UnixListener) -> Result<()> {
+fn wait(captures: &[Capture], listener: &UnixListener, patience: Option<Duration>) -> Result<()> {
     let mut waited: Vec<PollFd<'_>> =
         captures.iter().map(|c| PollFd::new(c.descriptor(), PollFlags::POLLIN)).collect();
     waited.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
-    match poll(&mut waited, PollTimeout::NONE) {
+    let patience = patience.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from)?;
+    match poll(&mut waited, patience) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
         Err(error) => Err(error).context("poll"),
     }
+}
+
+/// A packet that was caught.
+struct Caught {
+    time: SystemTime,
+    link: Arc<str>,
+    /// The link-layer addresses, destination first.
+    ends: [u8; 12],
+    packet: Packet,
 }
 
 struct Sniffer {
@@ -139,6 +149,7 @@ struct Sniffer {
     facts: Facts,
     right: BTreeSet<Flow>,
     judged_since: Instant,
+    unproven: VecDeque<Caught>,
     file: File,
     report: Report,
 }
@@ -151,11 +162,13 @@ impl Sniffer {
         for capture in captures {
             let mut left = TURN;
             while left > 0
-                && let Some(frame) = capture.next(&mut buffer)?
+                && let Some((time, frame)) = capture.next(&mut buffer)?
             {
                 left -= 1;
                 if let Some(packet) = Packet::parse(frame) {
-                    self.look(&capture.link, frame, &packet)?;
+                    let mut ends = [0; 12];
+                    ends.copy_from_slice(&frame[..12]);
+                    self.look(Caught { time, link: Arc::clone(&capture.link), ends, packet })?;
                 }
             }
             more |= left == 0;
@@ -163,57 +176,75 @@ impl Sniffer {
         Ok(more)
     }
 
-    fn look(&mut self, link: &str, frame: &[u8], packet: &Packet) -> Result<()> {
+    fn look(&mut self, caught: Caught) -> Result<()> {
         self.report.seen += 1;
         // Ports are used again: what opens a connection is judged anew, and every verdict only lasts for a while.
-        let opens = packet.tcp_flags.is_some_and(|flags| flags & 0x12 == 0x02);
+        let opens = caught.packet.tcp_flags.is_some_and(|flags| flags & 0x12 == 0x02);
         if self.judged_since.elapsed() > FORGET {
             self.right.clear();
             self.judged_since = Instant::now();
         }
-        if !opens && self.right.contains(&packet.flow) {
+        if !opens && self.right.contains(&caught.packet.flow) {
             return Ok(());
         }
-        self.facts.refresh();
-        let mut verdict = self.judge.judge(packet, &mut self.facts);
-        if matches!(verdict, Verdict::Wrong(_)) {
-            self.facts.insist();
-            verdict = self.judge.judge(packet, &mut self.facts);
-        }
-        match verdict {
-            Verdict::Unproven => Ok(()),
-            Verdict::Wrong(wrong) => self.write_down(link, frame, packet, wrong),
+        match self.verdict(&caught) {
+            Verdict::Unproven if self.unproven.len() < UNPROVEN => self.unproven.push_back(caught),
+            Verdict::Unproven => {}
+            Verdict::Wrong(wrong) => self.write_down(&caught, wrong)?,
             Verdict::Right => {
                 if self.right.len() >= REMEMBERED {
                     self.right.clear();
                 }
-                self.right.insert(packet.flow);
-                Ok(())
+                self.right.insert(caught.packet.flow);
             }
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, caught: &Caught) -> Verdict {
+        self.facts.refresh(caught.time);
+        match self.judge.judge(&caught.packet, &mut self.facts) {
+            Verdict::Wrong(_) => {
+                self.facts.insist();
+                self.judge.judge(&caught.packet, &mut self.facts)
+            }
+            verdict => verdict,
         }
     }
 
-    fn write_down(&mut self, link: &str, frame: &[u8], packet: &Packet, wrong: Wrong) -> Result<()> {
+    /// Judges packets of unknown pods again, once everybody had time to say who they are.
+    fn settle(&mut self, age: Duration) -> Result<()> {
+        let old = |c: &Caught| c.time.elapsed().is_ok_and(|passed| passed >= age);
+        while self.unproven.front().is_some_and(old) {
+            if let Some(caught) = self.unproven.pop_front()
+                && let Verdict::Wrong(wrong) = self.verdict(&caught)
+            {
+                self.write_down(&caught, wrong)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_down(&mut self, caught: &Caught, wrong: Wrong) -> Result<()> {
         self.report.wrong += 1;
         if self.report.wrong > WRITTEN {
             return Ok(());
         }
         let line = json!({
-            "time": jiff::Timestamp::now().to_string(),
-            "link": link,
+            "time": jiff::Timestamp::try_from(caught.time)?.to_string(),
+            "link": *caught.link,
             "why": wrong.as_str(),
             "message": wrong.words(),
-            "headers": headers(frame, packet),
+            "headers": headers(caught),
         });
         // One write per line: whoever reads never sees half of one.
         self.file.write_all(format!("{line}\n").as_bytes()).context("leaks.jsonl")
     }
 }
 
-fn headers(frame: &[u8], packet: &Packet) -> Value {
-    let mac = |bytes: Option<&[u8]>| {
-        bytes.map(|b| b.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":"))
-    };
+fn headers(caught: &Caught) -> Value {
+    let packet = &caught.packet;
+    let mac = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":");
     let protocol = match packet.flow.protocol {
         packet::ICMP => "icmp".to_owned(),
         packet::TCP => "tcp".to_owned(),
@@ -222,8 +253,8 @@ fn headers(frame: &[u8], packet: &Packet) -> Value {
         other => other.to_string(),
     };
     let mut value = json!({
-        "sourceMac": mac(frame.get(6..12)),
-        "destinationMac": mac(frame.get(0..6)),
+        "sourceMac": mac(&caught.ends[6..]),
+        "destinationMac": mac(&caught.ends[..6]),
         "source": packet.flow.source,
         "destination": packet.flow.destination,
         "protocol": protocol,

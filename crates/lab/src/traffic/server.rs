@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -18,6 +19,9 @@ use crate::netns;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
+
+/// Bytes of datagrams that may wait.
+const DATAGRAMS: usize = 16 << 20;
 
 /// The servers of all outside hosts. They run until the process ends.
 pub struct Servers {
@@ -77,6 +81,8 @@ fn listen() -> Result<(std::net::TcpListener, BlockingUdp)> {
     socket.set_nonblocking(true)?;
     let datagrams = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
     datagrams.set_only_v6(false)?;
+    // One socket for all flows: it must hold what comes while the machine is busy with something else.
+    setsockopt(&datagrams, sockopt::RcvBufForce, &DATAGRAMS)?;
     datagrams.bind(&any.into())?;
     datagrams.set_nonblocking(true)?;
     Ok((socket.into(), datagrams.into()))
