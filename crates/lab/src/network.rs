@@ -1,5 +1,7 @@
 //! The lab's networks: namespaces, bridges, links, addresses and routes, as lines for `ip`.
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 use ipnet::IpNet;
 
@@ -194,11 +196,25 @@ pub fn bridge_address(network: &IpNet) -> Option<IpNet> {
     IpNet::new(first, network.prefix_len()).ok()
 }
 
+/// The bridge's link-layer address, made from its IP address as the bridge plugin does. Left to itself a bridge
+/// changes its address when ports come and go, and pods send to one that is nobody's.
+fn bridge_mac(node: &Node) -> String {
+    let own = node.pod_networks.iter().filter_map(bridge_address).map(|a| a.addr()).next();
+    let [a, b, c, d] = match own {
+        Some(IpAddr::V4(v4)) => v4.octets(),
+        Some(IpAddr::V6(v6)) => (v6.to_bits() as u32 ^ (v6.to_bits() >> 64) as u32).to_be_bytes(),
+        None => [0; 4],
+    };
+    format!("0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
 /// The pod network's part of a node: the bridge if it has one, and the masquerade.
 fn prepare_node(state: &State, node: &Node) -> Result<()> {
     let netns = format!("{}-{}", state.name, node.name);
     if node.cni == Cni::Bridge {
-        let mut lines = vec!["link add cni0 type bridge".to_owned(), "link set cni0 up".to_owned()];
+        let mac = bridge_mac(node);
+        let mut lines =
+            vec![format!("link add cni0 address {mac} type bridge"), "link set cni0 up".to_owned()];
         lines.extend(node.pod_networks.iter().filter_map(bridge_address).map(|a| address("cni0", &a)));
         tool::ip_batch_in(&netns, &lines)?;
     }
