@@ -1,6 +1,7 @@
 //! Flows of numbered datagrams, each of which the server sends back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -11,6 +12,8 @@ use super::{INTERVAL, pattern, phase};
 /// Bytes of a datagram: flow, number, pattern.
 pub const LENGTH: usize = 64;
 const HEADER: usize = 12;
+/// How long answers to the last datagrams may take.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A datagram of a flow.
 pub fn encode(id: u32, number: u64) -> [u8; LENGTH] {
@@ -39,9 +42,17 @@ pub async fn client(flow: &Arc<Flow>) -> Result<(), String> {
     let mut ticks = interval_at(Instant::now() + phase(flow.id), INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut buffer = [0; 2 * LENGTH];
-    while !flow.is_stopping() {
+    let mut stop_at = None;
+    // After the last datagram, answers that are still under way are waited for.
+    while stop_at.is_none_or(|at| Instant::now() < at && flow.answers() < flow.sent()) {
+        if flow.is_stopping() && stop_at.is_none() {
+            stop_at = Some(Instant::now() + LINGER);
+        }
         tokio::select! {
             _ = ticks.tick() => {
+                if stop_at.is_some() {
+                    continue;
+                }
                 let number = flow.sent();
                 flow.add_sent();
                 // An error here tells of an earlier datagram; whether the flow lives, the answers tell.
