@@ -42,8 +42,9 @@ pub enum Expected {
 pub struct Explanation {
     /// The pod, as `namespace/name`.
     pub pod: String,
-    /// The source that the packet must have; without a packet, that of packets to anywhere outside.
-    pub expected: Expected,
+    /// The source that the packet must have; without a packet, that of every packet to the outside. `None`: it
+    /// depends on the destination.
+    pub expected: Option<Expected>,
     /// The policy that decides, if one does.
     pub policy: Option<String>,
     /// The steps of the decision.
@@ -57,13 +58,14 @@ impl std::fmt::Display for Explanation {
             writeln!(f, "  {step}")?;
         }
         match self.expected {
-            Expected::UnknownPod => write!(f, "=> unknown pod: held back from the outside"),
-            Expected::Ordinary => write!(f, "=> the ordinary way"),
-            Expected::Egress(a) => write!(f, "=> leaves by {a}"),
-            Expected::EgressOrOrdinary(a) => {
+            None => write!(f, "=> depends on the destination"),
+            Some(Expected::UnknownPod) => write!(f, "=> unknown pod: held back from the outside"),
+            Some(Expected::Ordinary) => write!(f, "=> the ordinary way"),
+            Some(Expected::Egress(a)) => write!(f, "=> leaves by {a}"),
+            Some(Expected::EgressOrOrdinary(a)) => {
                 write!(f, "=> leaves by {a}, or the ordinary way while no gateway lives")
             }
-            Expected::Dropped => write!(f, "=> dropped: the policy has no address"),
+            Some(Expected::Dropped) => write!(f, "=> dropped: the policy has no address"),
         }
     }
 }
@@ -78,7 +80,7 @@ pub fn explain(
     let key: PodKey = (pod.0.to_owned(), pod.1.to_owned());
     let mut told = Explanation {
         pod: format!("{}/{}", pod.0, pod.1),
-        expected: Expected::UnknownPod,
+        expected: Some(Expected::UnknownPod),
         policy: None,
         steps: Vec::new(),
     };
@@ -92,7 +94,8 @@ pub fn explain(
     };
     let intents = world.policies_of(&key, facts);
     let (expected, decider) = decide(world, settings, &intents, packet);
-    told.expected = expected;
+    let depends = packet.is_none() && decider.is_none() && !intents.is_empty();
+    told.expected = (!depends).then_some(expected);
     told.policy = decider.map(|i| intents[i].rank.to_string());
     let addresses: Vec<String> = facts.addresses.iter().map(ToString::to_string).collect();
     told.steps.push(format!("runs on node {} with {}", facts.node, addresses.join(" and ")));

@@ -115,24 +115,24 @@ fn block_size(before: Option<&EgressAddressSpec>, ports: &PortSettings) -> u16 {
         .map_or(ports.block_size, |r| r.block_size)
 }
 
-/// The holder of an address by what nodes report: the candidate that most of the others believe in, of those
-/// that say they hold it. Of two with as many votes the one that would only hold if the other were dead.
+/// The holder of an address by what nodes report: the one that most of the nodes that use the address believe
+/// in (or none, if most find none alive). Where nobody uses it, the candidates say themselves; of several the
+/// one that would only hold if the others were dead.
 pub(crate) fn reported_holder<'a>(world: &World, record: &'a Record) -> Option<&'a str> {
     let text = record.address.to_string();
-    let holds = |node: &str| {
-        world.reports().get(node).is_some_and(|r| r.spec.ready && r.holds.contains(&record.address))
-    };
-    let holding: Vec<&str> = record.ranking.iter().map(String::as_str).filter(|c| holds(c)).collect();
-    if holding.len() < 2 {
-        return holding.first().copied();
+    let report = |node: &str| world.reports().get(node).filter(|r| r.spec.ready);
+    let mut votes: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    let users: BTreeSet<&str> = record.spec.leases.iter().map(|l| l.node.as_str()).collect();
+    for user in users.into_iter().filter_map(report).filter(|r| r.spec.ports.contains_key(&text)) {
+        *votes.entry(user.spec.holders.get(&text).map(String::as_str)).or_default() += 1;
     }
-    let votes = |candidate: &str| {
-        let believes = |(node, report): (&String, &crate::facts::Report)| {
-            node != candidate && report.spec.holders.get(&text).is_some_and(|h| h == candidate)
-        };
-        world.reports().iter().filter(|r| believes(*r)).count()
-    };
-    holding.into_iter().max_by_key(|c| votes(c))
+    if let Some((winner, _)) = votes.into_iter().max_by_key(|(_, count)| *count) {
+        let serves = |c: &&str| report(c).is_some_and(|r| r.programmed.contains_key(&record.address));
+        let winner = winner?;
+        return record.ranking.iter().map(String::as_str).find(|c| *c == winner).filter(serves);
+    }
+    let holds = |c: &&str| report(c).is_some_and(|r| r.holds.contains(&record.address));
+    record.ranking.iter().map(String::as_str).rfind(holds)
 }
 
 /// The pools that are in force, oldest first.

@@ -1,6 +1,6 @@
 //! Golden scenarios: transcripts in `tests/golden`. A line that begins with `>>> ` is a command, what follows
-//! it up to an empty line and the next command is what it prints; `>>> apply` and `>>> delete` are followed by
-//! what they read. `UPDATE_GOLDEN=1 cargo test -p egret-plan` writes what is printed now.
+//! it up to an empty line is what it prints, then comes prose; `>>> apply` and `>>> delete` are followed by what
+//! they read. `UPDATE_GOLDEN=1 cargo test -p egret-plan` writes what is printed now.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -62,13 +62,18 @@ fn play(text: &str) -> String {
         let reads = matches!(command, "apply" | "delete");
         let output = run(&mut cluster, command, body);
         played.push_str(&format!(">>> {command}\n"));
-        played.push_str(if reads { body } else { &output });
-        if !reads && !output.is_empty() {
-            played.push('\n');
+        let prose = match body.starts_with('\n') {
+            true => &body[1..],
+            false => body.split_once("\n\n").map_or("", |(_, prose)| prose),
+        };
+        match (reads, output.is_empty()) {
+            (true, _) => played.push_str(body),
+            (false, true) if prose.is_empty() && !body.starts_with('\n') => {}
+            (false, _) => played.push_str(&format!("{output}\n{prose}")),
         }
-        if !reads && output.is_empty() && body.starts_with('\n') {
-            played.push('\n');
-        }
+    }
+    if played.ends_with("\n\n") {
+        played.pop();
     }
     played
 }

@@ -122,8 +122,9 @@ pub fn plan(cluster: &Cluster, node: &str, plan: &NodePlan) -> String {
         let _ = writeln!(text, "leases  {address}: blocks {} to {source}", firsts.join(" "));
     }
     for (id, captured) in &tables.guard.captured {
-        let list: Vec<String> = captured.iter().map(range).collect();
-        let _ = writeln!(text, "guard {} drops {}", letters.of(*id), list.join(", "));
+        for each in captured {
+            let _ = writeln!(text, "guard {} drops {}", letters.of(*id), range(each));
+        }
     }
     for (name, address) in &plan.probes {
         let _ = writeln!(text, "probes  {name} at {address}");
