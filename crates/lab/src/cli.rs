@@ -84,6 +84,9 @@ pub enum LabCommand {
         /// Do not wait until every node knows.
         #[arg(long)]
         no_wait: bool,
+        /// The pod's first process, after --. It runs from the moment that the pod's link is up.
+        #[arg(last = true, conflicts_with = "rm")]
+        process: Vec<String>,
     },
     /// List the lab's hosts. A pod is a host by its name, or by NAMESPACE.NAME if that was taken.
     Hosts {
@@ -200,12 +203,13 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
                 apply::wait(&paths, &state)?;
             }
         }
-        LabCommand::Pod { pod: name, namespace, node, labels, rm, no_wait } => {
+        LabCommand::Pod { pod: name, namespace, node, labels, rm, no_wait, process } => {
             let lock = paths.lock()?;
             let mut state = State::read(&paths)?;
             match node {
                 Some(node) if !rm => {
-                    let request = PodRequest { namespace, name, node, labels: labels.into_iter().collect() };
+                    let labels = labels.into_iter().collect();
+                    let request = PodRequest { namespace, name, node, labels, process };
                     pod::create(&paths, &mut state, &request)?;
                 }
                 _ => pod::remove(&paths, &mut state, &namespace, &name)?,

@@ -84,7 +84,7 @@ fn heal(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
     }
     if agent {
         programs::start_agent(paths, state, node)?;
-        programs::wait_ready(paths, state)?;
+        programs::wait_ready(paths, state, &[node])?;
     }
     Ok(())
 }

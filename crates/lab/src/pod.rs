@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 
+use crate::process::Process;
 use crate::state::{Host, HostKind, Paths, PodHost, State};
 use crate::topology::{Cni, Node};
 use crate::{manifest, netns, network, tool};
@@ -24,6 +25,9 @@ pub struct PodRequest {
     pub node: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its first process, with arguments; empty for a pod without. It runs from the moment that the pod's link
+    /// is up, before anybody knows the pod.
+    pub process: Vec<String>,
 }
 
 /// Makes a pod: its network first, then the object that tells everybody.
@@ -66,7 +70,7 @@ pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<
         }),
     };
     state.next_pod += 1;
-    state.hosts.insert(host_name, host);
+    state.hosts.insert(host_name.clone(), host);
     state.write(paths)?;
 
     let node_netns = format!("{}-{}", state.name, node.name);
@@ -77,6 +81,13 @@ pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<
     )])?;
     tool::ip_batch_in(&node_netns, &node_end(&node, &link, &addresses))?;
     tool::ip_batch_in(&pod_netns, &pod_end(&node, &addresses))?;
+    if let [program, arguments @ ..] = request.process.as_slice() {
+        let log = paths.log("pod", &host_name);
+        let process =
+            Process::spawn_program("pod", &host_name, &pod_netns, program.as_ref(), arguments, &log)?;
+        state.processes.push(process);
+        state.write(paths)?;
+    }
     manifest::write_pod(paths, request, &addresses)
 }
 
@@ -91,6 +102,7 @@ pub fn remove(paths: &Paths, state: &mut State, namespace: &str, name: &str) -> 
     let (host_name, host) = (host_name.to_owned(), host.clone());
     manifest::remove_pod(paths, namespace, name)?;
     crate::down::kill_inside([host.netns.clone()]);
+    state.processes.retain(|p| !(p.role == "pod" && p.host == host_name));
     if let Some(pod) = &host.pod {
         let node_netns = format!("{}-{}", state.name, pod.node);
         // The link is gone already if the namespace was removed behind our back.

@@ -1,5 +1,6 @@
 //! Processes that outlive the command that started them, known by pid and start time.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
-    /// What it is: `controller`, `agent` or `sniffer`.
+    /// What it is: `controller`, `agent`, `sniffer` or `pod`.
     pub role: String,
     /// The lab host whose network namespace it is in.
     pub host: String,
@@ -33,6 +34,21 @@ impl Process {
     /// When it cannot be started or its log cannot be opened.
     pub fn spawn(role: &str, host: &str, netns: &str, arguments: &[String], log: &Path) -> Result<Process> {
         let program = std::env::current_exe().context("the path of this program")?;
+        Self::spawn_program(role, host, netns, program.as_os_str(), arguments, log)
+    }
+
+    /// Starts a program in a network namespace, in a session of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started or its log cannot be opened.
+    pub fn spawn_program(
+        role: &str,
+        host: &str,
+        netns: &str,
+        program: &OsStr,
+        arguments: &[String],
+        log: &Path,
+    ) -> Result<Process> {
         let output =
             File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
         // The child is no leader of a process group, so setsid and nsenter both stay the same process.

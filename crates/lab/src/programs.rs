@@ -48,7 +48,7 @@ pub fn start_controller(paths: &Paths, state: &mut State) -> Result<()> {
 pub fn start_agent(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
     let socket = paths.socket("agent", node);
     let _ = fs::remove_file(&socket);
-    let arguments = [
+    let mut arguments = vec![
         "agent".to_owned(),
         "--store".to_owned(),
         paths.store().display().to_string(),
@@ -59,6 +59,7 @@ pub fn start_agent(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
         "--listen".to_owned(),
         format!("unix:{}", socket.display()),
     ];
+    arguments.extend(state.topology.node(node)?.agent.iter().cloned());
     start(paths, state, "agent", node, &arguments)
 }
 
@@ -86,11 +87,19 @@ fn start(paths: &Paths, state: &mut State, role: &str, host: &str, arguments: &[
 ///
 /// # Errors
 /// When one is not by the deadline or ends before; the error has the end of its log.
-pub fn wait_ready(paths: &Paths, state: &State) -> Result<()> {
+pub fn wait_all_ready(paths: &Paths, state: &State) -> Result<()> {
     let nodes: Vec<&str> =
         state.topology.nodes.iter().map(|n| n.name.as_str()).filter(|n| state.is_up(n)).collect();
+    wait_ready(paths, state, &nodes)
+}
+
+/// Waits until the agents of these nodes say that they are ready.
+///
+/// # Errors
+/// When one is not by the deadline or ends before; the error has the end of its log.
+pub fn wait_ready(paths: &Paths, state: &State, nodes: &[&str]) -> Result<()> {
     let outcome = wait::until(paths, READY, |snapshot, _| {
-        wait::check_alive(state)?;
+        wait::check_alive(state, |p| nodes.contains(&p.host.as_str()))?;
         let recorded = |node: &str| {
             let record = |o: &Object| matches!(o, Object::EgressNode(n) if n.spec.ready && n.metadata.name.as_deref() == Some(node));
             snapshot.objects.iter().any(record)

@@ -50,6 +50,9 @@ pub struct Node {
     /// Labels of the Node object.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// More arguments for the node's agent.
+    #[serde(default)]
+    pub agent: Vec<String>,
 }
 
 /// How pods hang on a node.

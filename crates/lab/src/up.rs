@@ -59,7 +59,7 @@ pub fn up(paths: &Paths, topology: Topology, parts: Parts, say: &dyn Fn(&str)) -
         for node in nodes {
             programs::start_agent(paths, &mut state, &node)?;
         }
-        programs::wait_ready(paths, &state)?;
+        programs::wait_all_ready(paths, &state)?;
     }
     if parts.sniffer && crate::sniff::report(paths, Duration::from_secs(5)).is_err() {
         let log = state.processes.iter().find(|p| p.role == "sniffer").map(|p| p.log_tail(20));

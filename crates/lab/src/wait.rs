@@ -48,7 +48,7 @@ pub fn in_force(paths: &Paths, state: &State, patience: Duration) -> Result<()> 
         return Ok(());
     }
     until(paths, patience, |snapshot, progress| {
-        check_alive(state)?;
+        check_alive(state, |_| true)?;
         Ok(not_in_force(state, snapshot, progress))
     })
 }
@@ -83,9 +83,10 @@ fn not_in_force(state: &State, snapshot: &Snapshot, progress: Option<&Progress>)
 ///
 /// # Errors
 /// Which, with the end of its log.
-pub fn check_alive(state: &State) -> Result<()> {
-    let powered = |p: &&Process| !state.faults.get(&p.host).is_some_and(|f| f.power_off);
-    match state.processes.iter().filter(powered).find(|p| !p.is_alive()) {
+pub fn check_alive(state: &State, concerns: impl Fn(&Process) -> bool) -> Result<()> {
+    let powered = |p: &Process| !state.faults.get(&p.host).is_some_and(|f| f.power_off);
+    let expected = |p: &&Process| p.role != "pod" && powered(p) && concerns(p);
+    match state.processes.iter().filter(expected).find(|p| !p.is_alive()) {
         Some(gone) => bail!("the {} of {} has ended:\n{}", gone.role, gone.host, gone.log_tail(20)),
         None => Ok(()),
     }

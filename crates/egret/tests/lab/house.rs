@@ -1,0 +1,50 @@
+//! The lab keeps its house in order.
+
+use std::process::Command;
+
+use crate::harness::{ANTREA_HA, Lab, SMALL};
+
+fn traces(name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (program, arguments) in [
+        ("ip", &["netns", "list"][..]),
+        ("ip", &["-o", "link"]),
+        ("cat", &["/proc/mounts"]),
+        ("ps", &["-eo", "pid,args"]),
+    ] {
+        let output = Command::new(program).args(arguments).output().unwrap();
+        let own = std::process::id().to_string();
+        found.extend(
+            String::from_utf8_lossy(&output.stdout)
+                .lines()
+                .filter(|line| line.contains(name) && !line.trim_start().starts_with(&own))
+                .map(|line| format!("{program}: {line}")),
+        );
+    }
+    found
+}
+
+#[test]
+fn two_labs_stand_side_by_side_and_leave_nothing() {
+    let one = Lab::up("t-one", SMALL);
+    let two = one.beside("t-two", SMALL);
+    for lab in [&one, &two] {
+        lab.apply(ANTREA_HA);
+        lab.host("outside-1").serve_sources(7000);
+        let pod = lab.pod("prod", "web", "node-1", "app=web");
+        assert_eq!(pod.tcp_source("10.10.0.200:7000".parse().unwrap()).unwrap().to_string(), "10.10.0.11");
+    }
+    let (first, second) = (one.directory(), two.directory());
+    drop(two);
+    assert_eq!(traces("t-two"), Vec::<String>::new());
+    assert!(!second.exists(), "{second:?}");
+    let pod = one.host("web");
+    assert_eq!(
+        pod.tcp_source("10.10.0.200:7000".parse().unwrap()).unwrap().to_string(),
+        "10.10.0.11",
+        "the other lab lives on"
+    );
+    drop(one);
+    assert_eq!(traces("t-one"), Vec::<String>::new());
+    assert!(!first.exists(), "{first:?}");
+}
