@@ -38,11 +38,11 @@ pub fn chain_name(family: Family, set: RuleSetId) -> String {
     format!("rules{}_{set:016x}", family.digit())
 }
 
-/// Writes sets and chain of a rule set; false if it captures nothing of the family.
-pub fn chain(text: &mut String, family: Family, set: RuleSetId, captured: &BTreeSet<Captured>) -> bool {
+/// Writes sets and chain of a rule set, if it captures anything of the family.
+pub fn chain(text: &mut String, family: Family, set: RuleSetId, captured: &BTreeSet<Captured>) {
     let of_family: Vec<&Captured> = captured.iter().filter(|range| family.has(range.first)).collect();
     if of_family.is_empty() {
-        return false;
+        return;
     }
     let (name, ip, word) = (chain_name(family, set), family.header(), family.word());
     let whole: Vec<String> = of_family
@@ -73,7 +73,14 @@ pub fn chain(text: &mut String, family: Family, set: RuleSetId, captured: &BTree
         );
     }
     let _ = writeln!(text, "  chain {name} {{\n{rules}  }}");
-    true
+}
+
+/// What the sets of a rule set are called, behind its name.
+pub fn sets_of(family: Family, captured: &BTreeSet<Captured>) -> Vec<&'static str> {
+    let has = |any: bool| {
+        captured.iter().any(|range| family.has(range.first) && (range.ports == PortMatch::Any) == any)
+    };
+    [("any", true), ("ports", false)].into_iter().filter(|(_, any)| has(*any)).map(|(name, _)| name).collect()
 }
 
 fn between(first: IpAddr, last: IpAddr) -> String {

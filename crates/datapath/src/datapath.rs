@@ -48,8 +48,8 @@ pub struct Datapath {
     attachments: Attachments,
     rules: KnownRules,
     guard: GuardInput,
-    /// The guard of `guard` is in force: it was set by this process.
-    guard_known: bool,
+    /// The guard that this process has put in force.
+    guard_in_force: Option<GuardInput>,
     overlay_link: LinkIndex,
     overlay_mtu: u16,
 }
@@ -71,7 +71,7 @@ impl Datapath {
         let mut datapath = Datapath {
             attachments: Attachments::new(&config.pin_dir, config.attach, filters),
             guard: GuardInput { vxlan_port: config.vxlan_port, ..GuardInput::default() },
-            guard_known: false,
+            guard_in_force: None,
             overlay_mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             config,
             handle,
@@ -119,7 +119,7 @@ impl Datapath {
             }
         }
         if !guard::present() {
-            guard::apply(&self.guard)?;
+            guard::apply(None, &self.guard)?;
         }
         Ok(())
     }
@@ -144,7 +144,7 @@ impl Datapath {
     /// Applies changes in their order. Goes on after a failure, and tells all failures at the end.
     pub fn apply(&mut self, changes: &[Change]) -> Result<(), ApplyError> {
         let mut failures = Vec::new();
-        let mut stale = !self.guard_known;
+        let mut stale = self.guard_in_force.is_none();
         for change in changes {
             match write(&mut self.maps, &mut self.rules, change) {
                 Some(Ok(())) => stale |= self.note(change),
@@ -181,12 +181,13 @@ impl Datapath {
     }
 
     fn set_guard(&mut self, failures: &mut Vec<String>) -> bool {
-        match guard::apply(&self.guard) {
+        match guard::apply(self.guard_in_force.as_ref(), &self.guard) {
             Ok(()) => {
-                self.guard_known = true;
+                self.guard_in_force = Some(self.guard.clone());
                 true
             }
             Err(error) => {
+                self.guard_in_force = None;
                 failures.push(error.to_string());
                 false
             }

@@ -7,12 +7,13 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
-use egret_plan::tables::{Guard, RuleSetId, UnknownPods};
+use egret_plan::tables::{Guard, UnknownPods};
 use ipnet::IpNet;
 
 use crate::captured::{self, Family};
 use crate::counters::Counter;
 use crate::error::DatapathError;
+use crate::guard_change;
 
 /// All that the guard's rules are made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,17 +50,13 @@ pub fn script(input: &GuardInput) -> String {
         addresses(&mut text, family, "free", input.guard.free.iter());
         addresses(&mut text, family, "selected", input.guard.selected.keys());
     }
-    let mut chains: BTreeSet<(Family, RuleSetId)> = BTreeSet::new();
-    for (set, captured) in &input.guard.captured {
-        for family in [Family::V4, Family::V6] {
-            if captured::chain(&mut text, family, *set, captured) {
-                chains.insert((family, *set));
-            }
-        }
-    }
     for family in [Family::V4, Family::V6] {
-        verdicts(&mut text, family, &input.guard, &chains);
-        pod_chain(&mut text, family, input.unknown_pods);
+        for (set, captured) in &input.guard.captured {
+            captured::chain(&mut text, family, *set, captured);
+        }
+        verdicts(&mut text, family, &input.guard);
+        let rules = pod_rules(family, input.unknown_pods);
+        let _ = writeln!(text, "  chain pod{} {{\n{rules}  }}", family.digit());
     }
     let port = input.vxlan_port;
     let _ = write!(
@@ -100,23 +97,20 @@ fn addresses<'a>(text: &mut String, family: Family, name: &str, addresses: impl 
 }
 
 /// From a selected pod to the chain of its rule set, so that the number of rule sets costs no packet anything.
-fn verdicts(text: &mut String, family: Family, guard: &Guard, chains: &BTreeSet<(Family, RuleSetId)>) {
-    let jumps: Vec<String> = guard
-        .selected
+fn verdicts(text: &mut String, family: Family, guard: &Guard) {
+    let jumps: Vec<String> = guard_change::jumps(family, guard)
         .iter()
-        .filter(|(pod, set)| family.has(**pod) && chains.contains(&(family, **set)))
         .map(|(pod, set)| format!("{pod} : jump {}", captured::chain_name(family, *set)))
         .collect();
     let header = format!("type {} : verdict;", family.word());
     set(text, &format!("map captured{}", family.digit()), &header, &jumps);
 }
 
-fn pod_chain(text: &mut String, family: Family, unknown: UnknownPods) {
+/// The questions about a packet from a pod of this node, in their order.
+pub fn pod_rules(family: Family, unknown: UnknownPods) -> String {
     let (digit, ip) = (family.digit(), family.header());
-    let _ = write!(
-        text,
-        "  chain pod{digit} {{
-    {ip} daddr @inside{digit} return
+    let mut rules = format!(
+        "    {ip} daddr @inside{digit} return
     ct direction reply return
     {ip} saddr @free{digit} return
     {ip} saddr vmap @captured{digit}
@@ -124,9 +118,9 @@ fn pod_chain(text: &mut String, family: Family, unknown: UnknownPods) {
 "
     );
     if unknown == UnknownPods::Hold {
-        text.push_str("    counter name unknown drop\n");
+        rules.push_str("    counter name unknown drop\n");
     }
-    text.push_str("  }\n");
+    rules
 }
 
 fn set(text: &mut String, name: &str, header: &str, elements: &[String]) {
@@ -137,10 +131,19 @@ fn set(text: &mut String, name: &str, header: &str, elements: &[String]) {
     text.push_str("  }\n");
 }
 
-/// Puts the guard in force, in one transaction. The counters go on from where they are.
-pub fn apply(input: &GuardInput) -> Result<(), DatapathError> {
-    let input = GuardInput { drops: drops().unwrap_or_default(), ..input.clone() };
-    nft(&script(&input))
+/// Puts the guard in force, in one transaction: what differs from the one that is in force, or all of it.
+pub fn apply(before: Option<&GuardInput>, input: &GuardInput) -> Result<(), DatapathError> {
+    match before.and_then(|before| guard_change::script(before, input)) {
+        Some(nothing) if nothing.is_empty() => Ok(()),
+        // Somebody else's hand in the table is mended by a new one.
+        Some(changes) => nft(&changes).or_else(|_| nft(&whole(input))),
+        None => nft(&whole(input)),
+    }
+}
+
+/// A new table counts on from where the old one was.
+fn whole(input: &GuardInput) -> String {
+    script(&GuardInput { drops: drops().unwrap_or_default(), ..input.clone() })
 }
 
 /// The guard's table is in the kernel.
@@ -195,5 +198,46 @@ fn nft(script: &str) -> Result<(), DatapathError> {
     match output.status.success() {
         true => Ok(()),
         false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egret_plan::tables::{Captured, PortMatch};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_table_reads_like_the_design() {
+        let pod: IpAddr = "10.244.1.10".parse().unwrap();
+        let all = Captured {
+            first: "0.0.0.0".parse().unwrap(),
+            last: "255.255.255.255".parse().unwrap(),
+            ports: PortMatch::Any,
+        };
+        let https = Captured { ports: PortMatch::Tcp(443, 443), ..all };
+        let input = GuardInput {
+            guard: Guard {
+                pod_networks: BTreeSet::from(["10.244.1.0/24".parse().unwrap()]),
+                free: BTreeSet::from(["10.244.1.9".parse().unwrap()]),
+                selected: BTreeMap::from([(pod, 7)]),
+                captured: BTreeMap::from([(7, BTreeSet::from([all, https]))]),
+            },
+            inside: BTreeSet::from(["10.244.0.0/16".parse().unwrap()]),
+            unknown_pods: UnknownPods::Hold,
+            vxlan_port: 8474,
+            drops: GuardDrops { captured: Counter { packets: 3, bytes: 180 }, unknown: Counter::default() },
+        };
+        let expected = include_str!("../tests/golden/guard.nft");
+        assert_eq!(script(&input), expected, "\n{}", script(&input));
+    }
+
+    #[test]
+    fn counters_are_read_as_nft_prints_them() {
+        let text = "table inet egret {\n\tcounter captured {\n\t\tpackets 3 bytes 180\n\t}\n\tcounter unknown {\n\t\t\
+                    packets 0 bytes 0\n\t}\n}\n";
+        let drops = parse_drops(text);
+        assert_eq!(drops.captured, Counter { packets: 3, bytes: 180 });
+        assert_eq!(drops.unknown, Counter::default());
     }
 }
