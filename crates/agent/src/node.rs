@@ -441,3 +441,6 @@ impl<K: Kernel> Node<K> {
         self.unmet.iter().chain(failed).chain(&self.plan.waiting).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
