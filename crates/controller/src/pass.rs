@@ -149,3 +149,6 @@ fn tell(old: Option<&EgressAddressSpec>, new: &EgressAddressSpec) {
         Some(_) => tracing::debug!(address = new.address, "record changed"),
     }
 }
+
+#[cfg(test)]
+mod tests;
