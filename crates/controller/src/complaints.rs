@@ -48,8 +48,13 @@ impl Complaints {
                 continue;
             };
             if self.conditions.get(key) != Some(&fault) {
+                let name = key.to_string();
+                let told = self.problems.iter().any(|problem| problem.object.as_ref() == Some(&name));
+                self.conditions.insert(key.clone(), fault.clone());
+                if told {
+                    continue;
+                }
                 tracing::warn!(object = %key, file = origin(key), "{fault}");
-                self.conditions.insert(key.clone(), fault);
             }
         }
         self.conditions.retain(|key, _| statuses.contains_key(key));

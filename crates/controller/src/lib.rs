@@ -72,9 +72,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 /// Opens the store when no other controller writes to it.
 async fn open(path: PathBuf) -> anyhow::Result<(Directory, std::fs::File)> {
     let opened = tokio::task::spawn_blocking(move || {
-        let store = Directory::open(&path, "controller")?;
+        let mut store = Directory::open(&path, "controller")?;
         tracing::info!(store = %path.display(), "waiting to be the only controller of this store");
         let lock = store.lock("controller")?;
+        store.keep_accepted();
         anyhow::Ok((store, lock))
     });
     let opened = opened.await??;

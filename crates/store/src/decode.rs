@@ -6,8 +6,8 @@ use serde_json::Value;
 
 /// What a manifest turned out to be.
 pub(crate) enum Decoded {
-    /// An object that Egret reads.
-    Object(Object),
+    /// An object that Egret reads, and what makes it impossible to put in force, if anything.
+    Object(Object, Vec<Fault>),
     /// Something that is none of Egret's business.
     Foreign(String),
     /// Something that a person should correct.
@@ -62,7 +62,16 @@ pub(crate) fn manifest(mut value: Value) -> Decoded {
     let key = key_of(kind, &value);
     forget_unread(kind, &mut value);
     match typed(kind, value) {
-        Ok(object) => Decoded::Object(object),
+        Ok(object) => {
+            let faults = egret_plan::check(&object).into_iter().map(|fault| Fault {
+                key: Some(key.clone()),
+                field: Some(fault.field),
+                message: fault.message,
+                cure: fault.cure,
+            });
+            let faults = faults.collect();
+            Decoded::Object(object, faults)
+        }
         Err((field, message)) => {
             let cure = cure(kind, &message);
             Decoded::Broken(Fault { key: Some(key), field, message, cure })

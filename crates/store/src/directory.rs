@@ -7,9 +7,10 @@ use egret_api::{Kind, Object, ObjectKey};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::accepted::Accepted;
 use crate::decode::{has_status, typed};
 use crate::manifests::{Manifests, is_manifest};
-use crate::records::{Files, Written};
+use crate::records::{Files, OWN, Written};
 use crate::seam::{Progress, Snapshot, Store};
 use crate::texts::SETTLE;
 use crate::watch::Watch;
@@ -26,9 +27,9 @@ pub struct Directory {
     read: Mutex<Read>,
 }
 
-#[derive(Default)]
 struct Read {
     manifests: Manifests,
+    accepted: Accepted,
     written: Written,
     settles: Option<Instant>,
 }
@@ -44,13 +45,27 @@ impl Directory {
         let root = path.canonicalize().map_err(StoreError::io("open", path))?;
         let watch = Watch::open(&root)?;
         let files = if root == path { files } else { Files::open(&root, writer)? };
-        Ok(Self { root, files, watch, read: Mutex::default() })
+        let read = Read {
+            manifests: Manifests::default(),
+            accepted: Accepted::new(root.join(OWN).join("accepted")),
+            written: Written::default(),
+            settles: None,
+        };
+        Ok(Self { root, files, watch, read: Mutex::new(read) })
+    }
+
+    /// Keeps copies, in the store, of what is in force of files that are broken, so that a process that starts
+    /// while they are knows it too. At most one process of a store should do so: the controller.
+    pub fn keep_accepted(&mut self) {
+        let files = self.files.clone();
+        self.read.get_mut().unwrap_or_else(PoisonError::into_inner).accepted.writer = Some(files);
     }
 
     /// Reads everything that changed since the last time, and returns everything.
     pub fn snapshot(&self) -> Snapshot {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let unreadable = read.manifests.refresh(&self.root);
+        let Read { manifests, accepted, .. } = &mut *read;
+        let unreadable = manifests.refresh(&self.root, accepted);
         let mut broken_records = read.written.refresh(&self.root);
         read.settles = read.manifests.settling.then(|| Instant::now() + SETTLE);
         let (mut objects, mut problems) = read.manifests.objects();
@@ -178,7 +193,7 @@ impl Store for Directory {
 fn with_status(object: &Object, status: &Value) -> Result<Object, Box<Problem>> {
     let problem = |field, message| {
         Box::new(Problem {
-            file: PathBuf::from(crate::records::OWN),
+            file: PathBuf::from(OWN),
             document: 0,
             object: Some(object.key().to_string()),
             field,

@@ -5,6 +5,7 @@
 //! nothing can go wrong by it (several documents in a file, lists, sequences, kinds that are not ours), and
 //! where something is broken it names the file, object, field and cure, and keeps what was in force before.
 
+mod accepted;
 mod decode;
 mod directory;
 mod document;

@@ -8,6 +8,7 @@ use egret_api::{Object, ObjectKey};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::Problem;
+use crate::accepted::Accepted;
 use crate::decode::{Decoded, manifest};
 use crate::document::{documents, flatten};
 use crate::texts::{Look, Texts};
@@ -25,21 +26,25 @@ pub(crate) struct Manifests {
 }
 
 /// One file.
-#[derive(Default)]
 struct File {
     /// In force: what it says now, and what it said before where it is broken now.
     objects: BTreeMap<ObjectKey, Placed>,
     problems: Vec<Problem>,
 }
 
-struct Placed {
-    document: usize,
-    object: Object,
+#[derive(Clone)]
+pub(crate) struct Placed {
+    pub document: usize,
+    pub object: Object,
+    /// It can be in force; what replaces it must be able to as well.
+    pub valid: bool,
+    /// The file does not say so any more: it is broken there.
+    pub kept: bool,
 }
 
 impl Manifests {
     /// Looks at every file below `root` again. When the directory itself cannot be read, everything stays.
-    pub(crate) fn refresh(&mut self, root: &Path) -> Option<Problem> {
+    pub(crate) fn refresh(&mut self, root: &Path, accepted: &Accepted) -> Option<Problem> {
         let mut paths = BTreeSet::new();
         if let Err(error) = list(root, Path::new(""), 0, &mut paths) {
             return Some(Problem {
@@ -55,15 +60,26 @@ impl Manifests {
         for path in gone {
             self.files.remove(&path);
             self.texts.forget(&root.join(&path));
+            accepted.forget(&path);
         }
         self.settling = false;
         for path in paths {
             match self.texts.look(&root.join(&path), true) {
                 Ok(Look::Same) => {}
                 Ok(Look::Settling) => self.settling = true,
-                Ok(Look::Text(text)) => self.files.entry(path.clone()).or_default().read(&path, &text),
+                Ok(Look::Text(text)) => {
+                    let file = self.files.entry(path.clone()).or_insert_with(|| File::new(&path, accepted));
+                    file.read(&path, &text);
+                    accepted.note(&path, &file.objects);
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => self.files.entry(path.clone()).or_default().unreadable(&path, &error),
+                Err(error) => {
+                    let file = self.files.entry(path.clone()).or_insert_with(|| File::new(&path, accepted));
+                    file.unreadable(&path, &error);
+                    // When it can be read again it must be, even if the text is as before.
+                    self.texts.forget(&root.join(&path));
+                    accepted.note(&path, &file.objects);
+                }
             }
         }
         None
@@ -106,7 +122,13 @@ impl Manifests {
 }
 
 impl File {
+    /// A file that this process has not read yet.
+    fn new(path: &Path, accepted: &Accepted) -> Self {
+        Self { objects: accepted.of(path), problems: Vec::new() }
+    }
+
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
+        self.objects.values_mut().for_each(|placed| placed.kept = true);
         self.problems = vec![Problem {
             file: path.to_owned(),
             document: 0,
@@ -153,8 +175,17 @@ impl File {
                         broken.extend(fault.key);
                         self.problems.push(problem(name, fault.field, fault.message, fault.cure));
                     }
-                    Decoded::Object(object) => {
+                    Decoded::Object(object, faults) => {
                         let key = object.key();
+                        let valid = faults.is_empty();
+                        for fault in faults {
+                            let name = Some(key.to_string());
+                            self.problems.push(problem(name, fault.field, fault.message, fault.cure));
+                        }
+                        if !valid && before.get(&key).is_some_and(|before| before.valid) {
+                            broken.insert(key);
+                            continue;
+                        }
                         if let Some(first) = self.objects.get(&key) {
                             let first = first.document;
                             let message =
@@ -163,13 +194,14 @@ impl File {
                             self.problems.push(problem(Some(key.to_string()), None, message, cure));
                             continue;
                         }
-                        self.objects.insert(key, Placed { document: document.index, object });
+                        let placed = Placed { document: document.index, object, valid, kept: false };
+                        self.objects.insert(key, placed);
                     }
                 }
             }
         }
         before.retain(|key, _| !self.objects.contains_key(key) && (nameless || broken.contains(key)));
-        self.objects.append(&mut before);
+        self.objects.extend(before.into_iter().map(|(key, placed)| (key, Placed { kept: true, ..placed })));
     }
 }
 

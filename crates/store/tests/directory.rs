@@ -184,9 +184,52 @@ fn text_that_cannot_be_parsed_keeps_what_was_in_force() {
     std::fs::rename(place.0.join(".bytes"), place.0.join("a.yaml")).unwrap();
     let snapshot = store.snapshot();
     assert_eq!((names(&snapshot).len(), snapshot.problems.len()), (3, 1));
+    place.write("a.yaml", &namespace("x"));
+    let snapshot = store.snapshot();
+    assert_eq!((names(&snapshot).len(), snapshot.problems.len()), (1, 0));
     std::fs::remove_file(place.0.join("a.yaml")).unwrap();
     let snapshot = store.snapshot();
     assert_eq!((names(&snapshot).len(), snapshot.problems.len()), (0, 0), "what is removed is gone");
+}
+
+#[test]
+fn an_object_that_cannot_be_in_force_keeps_the_one_that_can() {
+    let place = Place::new("invalid");
+    let store = place.open();
+    let asking = |address: &str| policy("a", &format!("pool: one, address: {address}"));
+    place.write("a.yaml", &asking("192.0.2.300"));
+    let snapshot = store.snapshot();
+    assert_eq!(names(&snapshot), ["EgressPolicy prod/a"], "the planner tells its author by a condition");
+    assert_eq!(snapshot.problems[0].field.as_deref(), Some("spec.address"));
+    place.write("a.yaml", &asking("192.0.2.3"));
+    let valid = store.snapshot();
+    assert_eq!(valid.problems, []);
+    place.write("a.yaml", &asking("192.0.2.400"));
+    let snapshot = store.snapshot();
+    assert_eq!((snapshot.objects, snapshot.problems.len()), (valid.objects, 1));
+}
+
+#[test]
+fn what_was_accepted_outlives_the_process() {
+    let place = Place::new("accepted");
+    let mut controller = place.open();
+    controller.keep_accepted();
+    place.write("a.yaml", &format!("{}---\n{}", policy("a", "pool: one"), namespace("x")));
+    let before = controller.snapshot();
+    assert_eq!(place.open().snapshot().objects, before.objects);
+    place.write("a.yaml", &format!("{}---\n{}", policy("a", "pol: one"), namespace("x")));
+    controller.snapshot();
+    for text in [policy("a", "pol: two") + "---\n" + &namespace("x"), "kind: [".to_owned()] {
+        place.write("a.yaml", &text);
+        controller.snapshot();
+        let late = place.open();
+        assert_eq!(names(&late.snapshot()), names(&before), "{text}");
+        assert_eq!(late.snapshot().problems.len(), 1);
+    }
+    place.write("a.yaml", &namespace("x"));
+    controller.snapshot();
+    assert_eq!(names(&place.open().snapshot()), ["Namespace x"]);
+    assert_eq!(std::fs::read_dir(place.0.join(".egret/accepted")).unwrap().count(), 0);
 }
 
 #[test]
