@@ -12,13 +12,16 @@
 static __always_inline enum reason send_out(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
 					    const struct addr *src, const struct egress *egress)
 {
+	const struct node *node;
+
 	switch (egress->path) {
 	case PATH_WIRE:
 		return to_wire(skb, p, src, egress->link);
 	case PATH_OVERLAY:
 		return to_node(skb, settings, &egress->gateway, VNI_TO_WIRE, SENT_OVERLAY);
 	case PATH_LINK:
-		return to_neighbour(&egress->gateway, egress->link, SENT_LINK);
+		node = bpf_map_lookup_elem(&nodes, &egress->gateway);
+		return node && node->on_link ? to_neighbour(skb, settings, node, SENT_LINK) : DROP_NO_GATEWAY;
 	}
 	return DROP_NO_GATEWAY;
 }

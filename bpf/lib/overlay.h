@@ -50,16 +50,11 @@ static __always_inline enum reason to_node(struct __sk_buff *skb, const struct s
 	return redirected(bpf_redirect(settings->overlay_link, 0), sent);
 }
 
-static __always_inline enum reason to_neighbour(const struct addr *node, __u32 link, enum reason sent)
+/* To a node on the same link: its address there is part of the plan, so that either family needs no neighbour. */
+static __always_inline enum reason to_neighbour(struct __sk_buff *skb, const struct settings *settings,
+						const struct node *node, enum reason sent)
 {
-	struct bpf_redir_neigh next = {};
-
-	if (is_v4(node)) {
-		next.nh_family = AF_INET;
-		next.ipv4_nh = node->words[3];
-	} else {
-		next.nh_family = AF_INET6;
-		memcpy(next.ipv6_nh, node, sizeof(next.ipv6_nh));
-	}
-	return redirected(bpf_redirect_neigh(link, &next, sizeof(next), 0), sent);
+	if (!set_macs(skb, node->mac, settings->underlay_mac))
+		return DROP_KERNEL;
+	return redirected(bpf_redirect(settings->underlay_link, 0), sent);
 }
