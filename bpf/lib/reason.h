@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /* The closed list of verdicts. Each packet that a program sees ends in exactly one of them, and is counted there.
- * crates/datapath reads the names from the object's BTF, so this is the only list. */
+ * crates/datapath takes names and meanings from here when it is built: one enumerator a line, and its comment. */
 #pragma once
 
 enum reason {

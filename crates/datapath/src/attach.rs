@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
-use aya::programs::{LinkOrder, ProgramError, TcAttachType};
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use aya::sys::SyscallError;
 use aya::util::KernelVersion;
 use egret_plan::tables::LinkIndex;
@@ -117,6 +117,19 @@ impl Attachments {
         Ok(())
     }
 
+    /// Gives the attachments of an earlier start the programs of this one. Those of an interface that is gone are
+    /// forgotten, though another one may have its index by now.
+    pub fn renew(&mut self, ebpf: &mut Ebpf, link: LinkIndex, role: Role) -> Result<(), DatapathError> {
+        for (name, _) in role.programs() {
+            let pin = replace(program(ebpf, name)?, &self.pin(link, name));
+            let failed = |why| DatapathError::Attach { program: (*name).to_owned(), link, why };
+            if matches!(pin.map_err(failed)?, Pin::Dead) {
+                return self.detach(link, role);
+            }
+        }
+        self.attach(ebpf, link, role)
+    }
+
     /// Takes the programs of a role off an interface; one that is gone took its programs along.
     pub fn detach(&mut self, link: LinkIndex, role: Role) -> Result<(), DatapathError> {
         self.drop_filters(link, role);
@@ -169,27 +182,12 @@ impl Attachments {
         name: &str,
         direction: TcAttachType,
     ) -> Result<(), String> {
-        let path = self.pin(link, name);
         let classifier = program(ebpf, name).map_err(|error| error.to_string())?;
-        match PinnedLink::from_pin(&path) {
-            Ok(pinned) => {
-                let old = SchedClassifierLink::try_from(FdLink::from(pinned)).map_err(|e| e.to_string())?;
-                match classifier.attach_to_link(old) {
-                    Ok(id) => {
-                        // The pin holds the attachment; our own descriptor is not needed.
-                        drop(classifier.take_link(id).map_err(|e| e.to_string())?);
-                        return Ok(());
-                    }
-                    // The interface of the pin is gone, and its index was given to another one.
-                    Err(error) if os_error(&error) == Some(libc::ENOLINK) => {
-                        fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-                    }
-                    Err(error) => return Err(in_full(&error)),
-                }
-            }
-            Err(LinkError::SyscallError(SyscallError { io_error, .. }))
-                if io_error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(format!("{}: {error}", path.display())),
+        let path = self.pin(link, name);
+        match replace(classifier, &path)? {
+            Pin::Replaced => return Ok(()),
+            Pin::Dead => fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?,
+            Pin::Missing => {}
         }
         let interface = device::name(link).ok_or("no such interface")?;
         let order = TcAttachOptions::TcxOrder(LinkOrder::default());
@@ -198,6 +196,38 @@ impl Attachments {
         let owned: FdLink = owned.try_into().map_err(|e: LinkError| e.to_string())?;
         owned.pin(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(())
+    }
+}
+
+/// What became of a pinned attachment.
+enum Pin {
+    /// It has the new program now, without a gap.
+    Replaced,
+    /// Its interface is gone.
+    Dead,
+    /// There was none.
+    Missing,
+}
+
+fn replace(classifier: &mut SchedClassifier, path: &Path) -> Result<Pin, String> {
+    let pinned = match PinnedLink::from_pin(path) {
+        Ok(pinned) => pinned,
+        Err(LinkError::SyscallError(SyscallError { io_error, .. }))
+            if io_error.kind() == io::ErrorKind::NotFound =>
+        {
+            return Ok(Pin::Missing);
+        }
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let old = SchedClassifierLink::try_from(FdLink::from(pinned)).map_err(|e| e.to_string())?;
+    match classifier.attach_to_link(old) {
+        Ok(id) => {
+            // The pin holds the attachment; our own descriptor is not needed.
+            drop(classifier.take_link(id).map_err(|e| e.to_string())?);
+            Ok(Pin::Replaced)
+        }
+        Err(error) if os_error(&error) == Some(libc::ENOLINK) => Ok(Pin::Dead),
+        Err(error) => Err(in_full(&error)),
     }
 }
 

@@ -133,7 +133,7 @@ impl Datapath {
         if role == Role::Overlay || device::name(link).is_none() {
             return self.attachments.detach(link, role);
         }
-        self.attachments.attach(&mut self.ebpf, link, role)
+        self.attachments.renew(&mut self.ebpf, link, role)
     }
 
     /// What the kernel holds now. The guard is not read back: it is the default here, so that a plan sets it anew.

@@ -6,13 +6,17 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Map, MapData};
+use aya::programs::{SchedClassifier, TcAttachType};
+use egret_datapath::layout::{Rule, RuleData};
 use egret_datapath::{Attach, Config, Datapath, LinkQuery, Links, Prober, Role, Timeouts};
 use egret_plan::Change;
 use egret_plan::tables::{
     Captured, EgressEntry, Guard, NodeEntry, Path as Way, PodEntry, PortMatch, PortRule, ServedEntry,
     Settings, Tables, UnknownPods,
 };
-use support::{alone, ip, run};
+use support::{Namespace, alone, block_on, ip, run};
 
 fn config(bpf: &Path, attach: Attach) -> Config {
     Config {
@@ -26,17 +30,11 @@ fn config(bpf: &Path, attach: Attach) -> Config {
     }
 }
 
-/// A node with an underlay, a wire and a pod, whose other ends are in a namespace that `other` names by its process.
-fn node() -> std::process::Child {
-    let other = std::process::Command::new("unshare").args(["--net", "sleep", "60"]).spawn().unwrap();
-    let mine = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
-    let theirs = format!("/proc/{}/ns/net", other.id());
-    while std::fs::read_link(&theirs).is_ok_and(|ns| ns == mine) {
-        std::thread::yield_now();
-    }
+/// A node with an underlay, a wire and a pod, whose other ends are in another namespace.
+fn node() -> Namespace {
+    let other = Namespace::new();
     for name in ["under", "wire", "pod"] {
-        ip(&format!("link add {name}0 type veth peer name {name}1 netns {}", other.id()));
-        ip(&format!("link set {name}0 up"));
+        other.link(&format!("{name}0"), &format!("{name}1"));
     }
     ip("addr add 10.0.0.1/24 dev under0");
     ip("addr add 10.10.0.101/24 dev wire0");
@@ -132,9 +130,8 @@ fn changes(tables: &Tables) -> Vec<Change> {
 }
 
 fn life(bpf: &Path, attach: Attach) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut other = node();
+    block_on(async {
+        let _other = node();
         let before = run("ip", "-br link");
         let mut links = Links::open().await.unwrap();
         let pods = BTreeSet::from(["10.244.1.10".parse().unwrap()]);
@@ -191,8 +188,6 @@ fn life(bpf: &Path, attach: Attach) {
         assert_eq!(run("nft", "list tables"), "");
         assert_eq!(run("tc", "qdisc show").matches("clsact").count(), 0);
         assert_eq!(std::fs::read_dir(bpf.join("egret")).unwrap().count(), 0);
-        other.kill().unwrap();
-        other.wait().unwrap();
     });
 }
 
@@ -210,9 +205,8 @@ fn a_datapath_is_left_and_adopted_with_clsact() {
 fn what_the_kernel_cannot_hold_is_named() {
     alone(|bpf| {
         let bpf = bpf.to_owned();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut other = node();
+        block_on(async {
+            let _other = node();
             let missing = Config { pin_dir: "/run".into(), ..config(&bpf, Attach::Auto) };
             let error = Datapath::open(missing).await.err().unwrap().to_string();
             assert!(error.contains("--pin-dir /run: no BPF file system"), "{error}");
@@ -231,8 +225,75 @@ fn what_the_kernel_cannot_hold_is_named() {
             );
             assert_eq!(datapath.read().unwrap().nodes.len(), 1, "the others are in force");
             datapath.remove().await.unwrap();
-            other.kill().unwrap();
-            other.wait().unwrap();
+        });
+    });
+}
+
+/// In the kernel's form `::/0` covers IPv4 as well; a rule for all of IPv6 may not decide about it.
+#[test]
+fn a_rule_for_all_of_ipv6_says_nothing_of_ipv4() {
+    alone(|bpf| {
+        block_on(async {
+            let _other = node();
+            let mut datapath = Datapath::open(config(bpf, Attach::Auto)).await.unwrap();
+            let all6: ipnet::IpNet = "::/0".parse().unwrap();
+            let all4: ipnet::IpNet = "0.0.0.0/0".parse().unwrap();
+            let by = |egress: &str| {
+                vec![PortRule { ports: PortMatch::Any, egress: Some(egress.parse().unwrap()) }]
+            };
+            let of_outside = || {
+                let pinned = MapData::from_pin(bpf.join("egret/maps/rules")).unwrap();
+                let map = Map::from_map_data(pinned).unwrap();
+                let rules = LpmTrie::<_, RuleData, Rule>::try_from(map).unwrap();
+                let addr = "198.51.100.9".parse::<std::net::Ipv4Addr>().unwrap().to_ipv6_mapped().octets();
+                let found = rules.get(&Key::new(64 + 128, RuleData { set: 5_u64.to_be_bytes(), addr }), 0);
+                found
+                    .map(|rule| {
+                        (rule.ports[0].action, std::net::IpAddr::from(rule.ports[0].egress).to_string())
+                    })
+                    .ok()
+            };
+            let egress = |address: &str| Some((1, address.to_owned()));
+            let ordinary = Some((0, "::".to_owned()));
+            for (change, expected) in [
+                (Change::SetRule(5, all6, by("fd00::1")), ordinary.clone()),
+                (Change::SetRule(5, all4, by("10.10.0.1")), egress("10.10.0.1")),
+                (Change::RemoveRule(5, all4), ordinary.clone()),
+                (Change::SetRule(5, "::/64".parse().unwrap(), by("fd00::2")), ordinary.clone()),
+                (Change::RemoveRule(5, all6), ordinary),
+                (Change::RemoveRule(5, "::/64".parse().unwrap()), None),
+                (Change::SetRule(5, all4, by("10.10.0.1")), egress("10.10.0.1")),
+                (Change::SetRule(5, all6, by("fd00::1")), egress("10.10.0.1")),
+            ] {
+                datapath.apply(std::slice::from_ref(&change)).unwrap();
+                assert_eq!(of_outside(), expected, "{change:?}");
+            }
+            let rules: Vec<_> = datapath.read().unwrap().rules.into_keys().collect();
+            assert_eq!(rules, [(5, all4), (5, all6)], "what stands in between is nobody's rule");
+        });
+    });
+}
+
+/// An index is given to another interface while no agent runs.
+#[test]
+fn programs_of_an_interface_that_is_gone_are_not_put_on_its_successor() {
+    alone(|bpf| {
+        block_on(async {
+            let _other = node();
+            let mut datapath = Datapath::open(config(bpf, Attach::Tcx)).await.unwrap();
+            let pod = nix::net::if_::if_nametoindex("pod0").unwrap();
+            datapath.attach_pod(pod).unwrap();
+            drop(datapath);
+            ip("link del pod0");
+            ip(&format!("link add other0 index {pod} type veth peer name other1"));
+            let mut datapath = Datapath::open(config(bpf, Attach::Tcx)).await.unwrap();
+            assert!(!datapath.attached().contains(&(pod, Role::Pod)), "{:?}", datapath.attached());
+            datapath.attach_wire(pod).unwrap();
+            ip("link del other0");
+            ip(&format!("link add third0 index {pod} type veth peer name third1"));
+            datapath.attach_wire(pod).unwrap();
+            let (_, programs) = SchedClassifier::query_tcx("third0", TcAttachType::Ingress).unwrap();
+            assert_eq!(programs.len(), 1, "a dead attachment is made anew");
         });
     });
 }

@@ -1,8 +1,9 @@
 //! A network namespace and a BPF file system of a test's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's verdict")]
+#![allow(dead_code, reason = "each test file uses what it needs")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::mount::{MsFlags, mount};
@@ -43,4 +44,53 @@ pub fn run(program: &str, arguments: &str) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments}: {text}");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Another network namespace, held by a sleeping process.
+pub struct Namespace {
+    holder: Child,
+}
+
+impl Namespace {
+    pub fn new() -> Self {
+        let holder = Command::new("unshare").args(["--net", "sleep", "120"]).spawn().unwrap();
+        let mine = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let theirs = format!("/proc/{}/ns/net", holder.id());
+        while std::fs::read_link(&theirs).is_ok_and(|ns| ns == mine) {
+            std::thread::yield_now();
+        }
+        let namespace = Namespace { holder };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// A pair from this thread's namespace into that one, both ends up.
+    pub fn link(&self, here: &str, there: &str) {
+        ip(&format!("link add {here} type veth peer name {there} netns {}", self.holder.id()));
+        ip(&format!("link set {here} up"));
+        self.ip(&format!("link set {there} up"));
+    }
+
+    /// Runs `ip` there.
+    pub fn ip(&self, arguments: &str) {
+        run("nsenter", &format!("--target {} --net ip {arguments}", self.holder.id()));
+    }
+
+    /// Goes there with the calling thread, and stays.
+    pub fn enter(&self) {
+        let file = std::fs::File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap();
+        nix::sched::setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.holder.kill().unwrap();
+        self.holder.wait().unwrap();
+    }
+}
+
+/// A runtime on the calling thread alone, which is in the namespace of the test.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

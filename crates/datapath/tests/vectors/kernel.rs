@@ -160,6 +160,20 @@ impl Kernel {
         self.tunnel.set(0, Tunnel { refuse, ..tunnel.unwrap_or_default() }, 0).unwrap();
         self.tunnel.set(1, Tunnel::default(), 0).unwrap();
         let before = self.counts();
+        let (verdict, frame) = self.execute(program, link, frame);
+        let left_by = self.tunnel.get(&1, 0).unwrap();
+        let counters = self
+            .counts()
+            .into_iter()
+            .map(|(name, count)| (name.clone(), count - before[&name]))
+            .filter(|(_, moved)| *moved > 0)
+            .collect();
+        let tunnel = (left_by.vni != 0).then(|| (left_by.node.into(), left_by.vni));
+        Outcome { verdict, frame, tunnel, counters }
+    }
+
+    /// Runs a program once more, by the same tunnel as before. Returns its answer, and the frame as it left.
+    pub fn execute(&mut self, program: &str, link: u32, frame: &[u8]) -> (u32, Vec<u8>) {
         // The other two have nothing to do with tunnels.
         let name = match program {
             "sweep" | "to_pod" => program.to_owned(),
@@ -178,19 +192,24 @@ impl Kernel {
             })
             .unwrap();
         out.truncate(result.data_size_out as usize);
-        let left_by = self.tunnel.get(&1, 0).unwrap();
-        let counters = self
-            .counts()
-            .into_iter()
-            .map(|(name, count)| (name.clone(), count - before[&name]))
-            .filter(|(_, moved)| *moved > 0)
-            .collect();
-        Outcome {
-            verdict: result.return_value,
-            frame: out,
-            tunnel: (left_by.vni != 0).then(|| (left_by.node.into(), left_by.vni)),
-            counters,
-        }
+        (result.return_value, out)
+    }
+
+    /// How many entries each map holds that could grow.
+    pub fn entries(&self) -> BTreeMap<&'static str, usize> {
+        BTreeMap::from([
+            ("inside", self.inside.keys().count()),
+            ("nodes", self.nodes.keys().count()),
+            ("pods", self.pods.keys().count()),
+            ("rules", self.rules.keys().count()),
+            ("egress", self.egress.keys().count()),
+            ("served", self.served.keys().count()),
+            ("leases", self.leases.keys().count()),
+            ("flows", self.flows.keys().count()),
+            ("returns", self.returns.keys().count()),
+            ("inbound", self.inbound.keys().count()),
+            ("block_use", self.block_use.keys().count()),
+        ])
     }
 
     fn counts(&self) -> BTreeMap<String, u64> {

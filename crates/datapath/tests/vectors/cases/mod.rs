@@ -3,6 +3,7 @@
 pub mod carrying;
 pub mod errors;
 pub mod forwarding;
+mod gateway_memory;
 pub mod identity;
 pub mod leaving;
 pub mod neighbours;
@@ -10,7 +11,7 @@ pub mod opening;
 pub mod probes;
 pub mod returning;
 pub mod steering;
-pub mod sweep;
+mod sweep;
 pub mod underlay;
 
 use crate::case::Case;

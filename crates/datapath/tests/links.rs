@@ -1,0 +1,142 @@
+//! What an interface is: found in a real kernel, in the shapes that networks of pods have. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's verdict")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use egret_datapath::{LinkQuery, LinkSnapshot, Links};
+use nix::net::if_::if_nametoindex;
+use support::{Namespace, alone, block_on, ip};
+
+fn addresses(texts: &[&str]) -> BTreeSet<IpAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn index(name: &str) -> u32 {
+    if_nametoindex(name).unwrap()
+}
+
+fn underlay_and_wire() -> Namespace {
+    let other = Namespace::new();
+    other.link("eth0", "eth0");
+    other.link("eth1", "eth1");
+    ip("addr add 10.0.0.1/24 dev eth0");
+    ip("addr add 10.10.0.101/24 dev eth1");
+    other
+}
+
+/// Snapshots after each change, until one is as it must be.
+async fn until(
+    links: &mut Links,
+    pods: &BTreeSet<IpAddr>,
+    done: impl Fn(&LinkSnapshot) -> bool,
+) -> LinkSnapshot {
+    let query = LinkQuery { underlay_address: "10.0.0.1".parse().unwrap(), overlay: "egret0", pods };
+    let mut last = None;
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            let snapshot = links.snapshot(&query).await.unwrap();
+            if done(&snapshot) {
+                return snapshot;
+            }
+            last = Some(snapshot);
+            links.changed().await;
+        }
+    })
+    .await;
+    waited.unwrap_or_else(|_| panic!("not in time: {last:#?}"))
+}
+
+#[test]
+fn a_pod_behind_its_own_route() {
+    alone(|_| {
+        block_on(async {
+            let _other = underlay_and_wire();
+            let pod = Namespace::new();
+            pod.link("veth1", "eth0");
+            let pods = addresses(&["10.244.1.10", "fd00:10:244:1::10"]);
+            let mut links = Links::open().await.unwrap();
+            let before = until(&mut links, &pods, |_| true).await;
+            assert!(before.candidates.contains(&index("veth1")), "held before it is known: {before:#?}");
+
+            ip("addr add 169.254.1.1/32 dev veth1");
+            ip("route add 10.244.1.10/32 dev veth1");
+            ip("route add fd00:10:244:1::10/128 dev veth1");
+            pod.ip("addr add 10.244.1.10/32 dev eth0");
+            pod.ip("route add 169.254.1.1 dev eth0");
+            pod.ip("route add default via 169.254.1.1");
+            pod.ip("addr add fd00:10:244:1::10/128 dev eth0 nodad");
+            let snapshot = until(&mut links, &pods, |snapshot| snapshot.pod_links.len() == 2).await;
+            for (pod, at) in &snapshot.pod_links {
+                assert_eq!(at.link, index("veth1"), "{pod}");
+                assert_ne!(at.mac, at.host_mac);
+            }
+            assert_eq!(snapshot.candidates, BTreeSet::from([index("veth1")]));
+            let wires: Vec<&str> = snapshot.wires.iter().map(|wire| wire.interface.as_str()).collect();
+            assert_eq!(wires, ["eth0", "eth1"]);
+
+            ip("neigh flush dev veth1");
+            let aged = until(&mut links, &pods, |_| true).await;
+            assert_eq!(
+                aged.pod_links, snapshot.pod_links,
+                "a pod stays where it is when its neighbour entry ages"
+            );
+            ip("link del veth1");
+            until(&mut links, &pods, |snapshot| {
+                snapshot.pod_links.is_empty() && snapshot.candidates.is_empty()
+            })
+            .await;
+        });
+    });
+}
+
+#[test]
+fn a_pod_on_a_bridge() {
+    alone(|_| {
+        block_on(async {
+            let _other = underlay_and_wire();
+            ip("link add cni0 type bridge");
+            ip("link set cni0 up");
+            ip("addr add 10.244.1.1/24 dev cni0");
+            let (first, second) = (Namespace::new(), Namespace::new());
+            for (number, pod) in [(1, &first), (2, &second)] {
+                pod.link(&format!("veth{number}"), "eth0");
+                ip(&format!("link set veth{number} master cni0"));
+                pod.ip(&format!("addr add 10.244.1.1{number}/24 dev eth0"));
+                pod.ip("route add default via 10.244.1.1");
+            }
+            let pods = addresses(&["10.244.1.11", "10.244.1.12"]);
+            let mut links = Links::open().await.unwrap();
+            let snapshot = until(&mut links, &pods, |snapshot| snapshot.pod_links.len() == 2).await;
+            for (number, (pod, at)) in (1..).zip(&snapshot.pod_links) {
+                assert_eq!(at.link, index(&format!("veth{number}")), "{pod}");
+            }
+            let host: BTreeSet<[u8; 6]> = snapshot.pod_links.values().map(|at| at.host_mac).collect();
+            assert_eq!(host.len(), 1, "the bridge's own address");
+            assert_eq!(snapshot.candidates, BTreeSet::from([index("veth1"), index("veth2")]));
+            assert!(snapshot.wires.iter().all(|wire| wire.interface != "cni0"));
+        });
+    });
+}
+
+#[test]
+fn a_wire_that_loses_its_carrier() {
+    alone(|_| {
+        block_on(async {
+            let other = underlay_and_wire();
+            let mut links = Links::open().await.unwrap();
+            let pods = BTreeSet::new();
+            let carrier = |snapshot: &LinkSnapshot, is: bool| {
+                snapshot.wires.iter().any(|wire| wire.interface == "eth1" && wire.carrier == is)
+            };
+            until(&mut links, &pods, |snapshot| carrier(snapshot, true)).await;
+            other.ip("link set eth1 down");
+            until(&mut links, &pods, |snapshot| carrier(snapshot, false)).await;
+            other.ip("link set eth1 up");
+            until(&mut links, &pods, |snapshot| carrier(snapshot, true)).await;
+        });
+    });
+}
