@@ -239,11 +239,18 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         }
         LabCommand::Leaks { output } => {
             State::read(&paths)?;
-            let report = sniff::report(&paths, Duration::from_secs(5)).ok();
+            // A sniffer that has died would find nothing for ever.
+            let report = sniff::report(&paths, Duration::from_secs(5))?;
             let leaks = sniff::leaks(&paths)?;
             match output {
                 Output::Json => println!("{}", serde_json::to_string_pretty(&leaks)?),
                 Output::Table => println!("{}", show::leaks_table(&leaks, report)),
+            }
+            if report.missed > 0 {
+                eprintln!(
+                    "{} packets went by unseen: the machine was too busy for the sniffer",
+                    report.missed
+                );
             }
         }
         LabCommand::Down => {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use crate::sniff::{self, Report};
+use crate::sniff::Report;
 use crate::state::{Host, State};
 use crate::{netns, tool};
 
@@ -86,28 +86,23 @@ pub fn hosts_table(hosts: &[Value]) -> String {
 }
 
 /// What the sniffer has found, for people.
-pub fn leaks_table(leaks: &[Value], report: Option<Report>) -> String {
+pub fn leaks_table(leaks: &[Value], report: Report) -> String {
     let mut text = String::new();
     for leak in leaks {
         let headers = &leak["headers"];
         let word = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
         text += &format!(
-            "{}  {}  {} {} -> {} {}: {}\n",
+            "{}  {}  {} {} -> {}: {}\n",
             word(&leak["time"]),
             word(&leak["link"]),
             word(&headers["protocol"]),
             word(&headers["source"]),
             word(&headers["destination"]),
-            headers["flags"],
             word(&leak["message"]),
         );
     }
-    text + &match report {
-        Some(sniff::Report { seen, wrong, missed }) => {
-            format!("{wrong} of {seen} packets to the outside had a wrong source; {missed} went by unseen")
-        }
-        None => "the sniffer does not run".to_owned(),
-    }
+    let Report { seen, wrong, .. } = report;
+    text + &format!("{wrong} of {seen} packets to the outside had a wrong source")
 }
 
 /// A table without the blanks at the ends of its lines.

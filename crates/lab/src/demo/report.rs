@@ -139,8 +139,12 @@ impl Report {
         row("TCP connections held", held, self.connections.lost == 0);
         let all = self.flows.held + self.flows.lost;
         row("UDP flows held", format!("{} of {all}", self.flows.held), self.flows.lost == 0);
-        let Stalls { p50, p99, max } = self.stall_ms;
-        row("longest gap of a connection (ms)", format!("p50 {p50}, p99 {p99}, longest {max}"), true);
+        for (what, Stalls { p50, p99, max }) in [
+            ("longest gap of a connection (ms)", self.stall_ms),
+            ("longest gap of a UDP flow (ms)", self.flow_stall_ms),
+        ] {
+            row(what, format!("p50 {p50}, p99 {p99}, longest {max}"), true);
+        }
         let Datagrams { sent, answered } = self.datagrams;
         row("datagrams lost meanwhile", format!("{} of {sent}", sent.saturating_sub(answered)), true);
         let wrong = format!("{} of {}", self.wrong_source_packets, self.packets_looked_at);
@@ -192,7 +196,7 @@ pub fn machine() -> Machine {
 /// What the sniffer found wrong, first ones first, for people.
 pub fn wrong_packets(leaks: &[serde_json::Value], report: sniff::Report) -> String {
     const SHOWN: usize = 10;
-    crate::show::leaks_table(&leaks[..leaks.len().min(SHOWN)], Some(report))
+    crate::show::leaks_table(&leaks[..leaks.len().min(SHOWN)], report)
 }
 
 fn list(names: &[String]) -> String {
