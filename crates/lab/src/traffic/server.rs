@@ -21,7 +21,7 @@ use crate::netns;
 const BACKLOG: i32 = 4096;
 
 /// Bytes of datagrams that may wait.
-const DATAGRAMS: usize = 16 << 20;
+const DATAGRAMS: usize = 1 << 20;
 
 /// The servers of all outside hosts. They run until the process ends.
 pub struct Servers {
@@ -81,7 +81,7 @@ fn listen() -> Result<(std::net::TcpListener, BlockingUdp)> {
     socket.set_nonblocking(true)?;
     let datagrams = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
     datagrams.set_only_v6(false)?;
-    // One socket for all flows: it must hold what comes while the machine is busy with something else.
+    // One socket for all flows: it holds what comes within half a second while the machine is busy with something else.
     setsockopt(&datagrams, sockopt::RcvBufForce, &DATAGRAMS)?;
     datagrams.bind(&any.into())?;
     datagrams.set_nonblocking(true)?;
