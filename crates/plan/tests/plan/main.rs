@@ -6,3 +6,10 @@ mod golden;
 mod show;
 #[cfg(test)]
 mod sim;
+
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod strategy;

@@ -307,3 +307,13 @@ pub fn refers_only_to_what_is_there(kernel: &Tables, desired: &Tables) {
         }
     }
 }
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for object in self.objects.values().filter(|o| o.kind() != Kind::EgressNode && o.kind() != Kind::Node)
+        {
+            writeln!(f, "{}", object.encode().unwrap())?;
+        }
+        writeln!(f, "powered off: {:?}", self.off)
+    }
+}

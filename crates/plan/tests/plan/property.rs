@@ -1,0 +1,188 @@
+//! What holds for every cluster.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use egret_api::{Object, WhenUnavailable};
+use egret_plan::tables::{Captured, PortMatch, PortRule, Tables};
+use egret_plan::{Expected, Packet, World, allocate, diff, expected_source, node};
+use ipnet::{IpNet, Ipv4Net};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use crate::sim::{Cluster, put, refers_only_to_what_is_there};
+use crate::strategy::{self, NETWORKS};
+
+fn cases(count: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases: count,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Everything that is decided about a cluster, as bytes.
+fn decided(world: &World, cluster: &Cluster) -> String {
+    let decision = allocate::decide(world, &cluster.settings, cluster.now);
+    let mut text = format!("{decision:?}");
+    for node in cluster.nodes() {
+        text.push_str(&format!("{:?}", node::plan(world, &cluster.settings, &cluster.local(&node))));
+    }
+    text
+}
+
+/// The rule that decides in the kernel: longest prefix, then first match.
+fn kernel_decides(tables: &Tables, pod: IpAddr, packet: Packet) -> Option<PortRule> {
+    let set = tables.pods.get(&pod)?.rules;
+    let at = tables.rules.range((set, IpNet::V4(Ipv4Net::default()))..).take_while(|((id, _), _)| *id == set);
+    let found =
+        at.filter(|((_, net), _)| net.contains(&packet.address)).max_by_key(|((_, net), _)| net.prefix_len());
+    found?.1.iter().find(|rule| fits(rule.ports, packet)).copied()
+}
+
+fn fits(ports: PortMatch, packet: Packet) -> bool {
+    match ports {
+        PortMatch::Any => true,
+        PortMatch::Tcp(first, last) => packet.protocol == 6 && (first..=last).contains(&packet.port),
+        PortMatch::Udp(first, last) => packet.protocol == 17 && (first..=last).contains(&packet.port),
+    }
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    let address = (select(&NETWORKS[..]), any::<u8>()).prop_map(|(net, n)| {
+        let net: IpNet = net.parse().unwrap();
+        let base = egret_plan::range::number(net.network());
+        let room = egret_plan::range::number(net.broadcast()) - base;
+        egret_plan::range::address(base + u128::from(n) % (room.max(1)), net.network())
+    });
+    (address, select(vec![6u8, 17, 1]), select(vec![22u16, 80, 443, 550, 9]))
+        .prop_map(|(address, protocol, port)| Packet { address, protocol, port })
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn the_order_of_objects_does_not_matter(cluster in strategy::cluster(), seed in any::<[Index; 8]>()) {
+        let mut objects: Vec<Object> = cluster.objects.values().cloned().collect();
+        for (n, index) in seed.iter().enumerate() {
+            let at = index.index(objects.len());
+            objects.swap(n.min(at), at);
+        }
+        let (one, other) = (World::from_objects(objects.clone()), World::from_objects(objects.into_iter().rev()));
+        let decided_here = decided(&one, &cluster);
+        prop_assert_eq!(&decided_here, &decided(&other, &cluster));
+        prop_assert_eq!(&decided_here, &decided(&cluster.world, &cluster), "incremental is not from scratch");
+    }
+
+    #[test]
+    fn a_settled_cluster_has_nothing_to_write(cluster in strategy::cluster()) {
+        let mut again = cluster.clone();
+        prop_assert!(!again.controller());
+    }
+
+    #[test]
+    fn nobody_changes_another_namespaces_plan(cluster in strategy::cluster(), writes in prop::collection::vec(strategy::write_in(1), 1..5)) {
+        let mut after = cluster.clone();
+        for write in &writes {
+            write.happen(&mut after);
+        }
+        after.settle();
+        for (key, pod) in cluster.world.pods().iter().filter(|(key, _)| &*key.0 != "b") {
+            let (old, new) = (&cluster.kernels[&*pod.node], &after.kernels[&*pod.node]);
+            for address in &pod.addresses {
+                let (before, now) = (rules_of(old, *address), rules_of(new, *address));
+                // A policy that waits for an address may get one that was freed.
+                let waits = before.values().flatten().any(|r| r.egress.is_some_and(|a| a.is_unspecified()));
+                if cluster.off.contains(&*pod.node) || waits {
+                    continue;
+                }
+                prop_assert_eq!(&before, &now, "pod {:?} {}", key, address);
+                for egress in before.values().flatten().filter_map(|r| r.egress) {
+                    prop_assert_eq!(old.egress.get(&egress), new.egress.get(&egress), "egress {}", egress);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unrelated_change_moves_no_address_and_no_lease(cluster in strategy::cluster(), event in strategy::event()) {
+        let mut after = cluster.clone();
+        event.happen(&mut after);
+        after.settle();
+        let strategy::Event::Put(object) = &event else { return Ok(()) };
+        let (Object::Pod(_) | Object::EgressPolicy(_)) = **object else { return Ok(()) };
+        for (name, old) in cluster.world.records() {
+            let mine = |c: &egret_api::Claim| c.kind == "EgressPolicy" && c.namespace == object.key().namespace;
+            let wide = |c: &egret_api::Claim| c.kind != "EgressPolicy";
+            // Pods of the namespace that is written may use addresses of its own and cluster-wide policies.
+            if old.spec.claims.is_empty() || old.spec.claims.iter().any(|c| mine(c) || wide(c)) {
+                continue;
+            }
+            prop_assert_eq!(Some(&old.spec), after.world.records().get(name).map(|r| &r.spec));
+        }
+    }
+
+    #[test]
+    fn any_way_from_plan_to_plan_is_safe(one in strategy::cluster(), other in strategy::cluster(), nodes in any::<[Index; 2]>()) {
+        let tables = |cluster: &Cluster, index: Index| {
+            let nodes = cluster.nodes();
+            cluster.kernels.get(&nodes[index.index(nodes.len())]).cloned().unwrap_or_default()
+        };
+        let (mut kernel, desired) = (tables(&one, nodes[0]), tables(&other, nodes[1]));
+        for change in diff(&kernel.clone(), &desired) {
+            put(&mut kernel, &change);
+            refers_only_to_what_is_there(&kernel, &desired);
+        }
+        prop_assert_eq!(&kernel, &desired);
+        prop_assert!(diff(&desired, &desired).is_empty());
+    }
+
+    #[test]
+    fn the_kernels_look_up_finds_the_first_policy_that_matches(cluster in strategy::cluster(), packets in prop::collection::vec(packet(), 1..12)) {
+        for pod in cluster.world.pods().values().filter(|p| !cluster.off.contains(&*p.node)) {
+            let tables = &cluster.kernels[&*pod.node];
+            for address in &pod.addresses {
+                for packet in packets.iter().filter(|p| p.address.is_ipv4() == address.is_ipv4()) {
+                    agrees(&cluster, tables, *address, *packet)?;
+                }
+            }
+        }
+    }
+}
+
+fn rules_of(tables: &Tables, pod: IpAddr) -> BTreeMap<IpNet, Vec<PortRule>> {
+    let set = tables.pods.get(&pod).map_or(0, |p| p.rules);
+    tables.rules.iter().filter(|((id, _), _)| *id == set).map(|((_, net), r)| (*net, r.clone())).collect()
+}
+
+/// The kernel's tables, the guard and `expected_source` say the same of a packet.
+fn agrees(cluster: &Cluster, tables: &Tables, pod: IpAddr, packet: Packet) -> Result<(), TestCaseError> {
+    let inside = tables.inside.iter().any(|n| n.contains(&packet.address));
+    let found = kernel_decides(tables, pod, packet).filter(|_| !inside).and_then(|r| r.egress);
+    let expected = expected_source(&cluster.world, &cluster.settings, pod, packet);
+    let agreed = match (found, expected) {
+        (None, Expected::Ordinary | Expected::EgressOrOrdinary(_)) => true,
+        (Some(address), Expected::Dropped) => address.is_unspecified(),
+        (Some(address), Expected::Egress(wanted) | Expected::EgressOrOrdinary(wanted)) => address == wanted,
+        _ => false,
+    };
+    prop_assert!(agreed, "{pod} {packet:?}: the kernel finds {found:?}, expected is {expected:?}");
+    let guard = &tables.guard;
+    let captured = guard.selected.get(&pod).and_then(|set| guard.captured.get(set));
+    let within =
+        |c: &Captured| c.first <= packet.address && packet.address <= c.last && fits(c.ports, packet);
+    let drops = captured.is_some_and(|set| set.iter().any(within)) && !inside;
+    // Beside ports that a bypassing policy frees, the guard can name TCP and UDP only.
+    let named = packet.protocol != 1 || !bypasses(cluster);
+    prop_assert!(drops == found.is_some() || !named, "{pod} {packet:?}: guard {drops}, kernel {found:?}");
+    Ok(())
+}
+
+fn bypasses(cluster: &Cluster) -> bool {
+    let bypass = |w: &egret_plan::world::Written<egret_plan::intent::Intent>| {
+        w.meaning.as_ref().is_ok_and(|i| i.when_unavailable == WhenUnavailable::Bypass)
+    };
+    cluster.world.policies().values().any(bypass)
+}

@@ -1,0 +1,272 @@
+//! Small clusters by chance: few names, so that things meet.
+
+use egret_api::{Kind, Object, ObjectKey};
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Value, json};
+
+use crate::sim::{Cluster, decode, node_object, pod_object};
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Put(Box<Object>),
+    Delete(ObjectKey),
+    Off(String),
+    On(String),
+    Pass(i64),
+}
+
+impl Event {
+    pub fn happen(&self, cluster: &mut Cluster) {
+        match self.clone() {
+            // A write by people leaves the status alone.
+            Event::Put(object) => {
+                let status =
+                    cluster.objects.get(&object.key()).map(|o| o.encode().unwrap()["status"].clone());
+                let mut value = object.encode().unwrap();
+                match (status, object.kind()) {
+                    (_, Kind::Pod | Kind::Node) | (None, _) => {}
+                    (Some(status), _) => value["status"] = status,
+                }
+                cluster.apply(object.kind().decode(value).unwrap());
+            }
+            Event::Delete(key) => cluster.delete(&key),
+            Event::Off(node) => drop(cluster.off.insert(node)),
+            Event::On(node) => drop(cluster.off.remove(&node)),
+            Event::Pass(seconds) => cluster.pass(SignedDuration::from_secs(seconds)),
+        }
+    }
+}
+
+const NAMESPACES: [&str; 3] = ["a", "b", "c"];
+
+fn object(kind: &str, version: &str, name: &str, spec: Value) -> Value {
+    json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+/// A selector of pods.
+fn selector() -> impl Strategy<Value = Value> {
+    select(vec![
+        json!({}),
+        json!({"matchLabels": {"app": "x"}}),
+        json!({"matchLabels": {"app": "y"}}),
+        json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["x", "z"]}]}),
+        json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["x"]}]}),
+        json!({"matchExpressions": [{"key": "blue", "operator": "Exists"}]}),
+    ])
+}
+
+fn namespace_selector() -> impl Strategy<Value = Value> {
+    select(vec![
+        json!({}),
+        json!({"matchLabels": {"tier": "gold"}}),
+        json!({"matchLabels": {"kubernetes.io/metadata.name": "a"}}),
+        json!({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}),
+    ])
+}
+
+fn created() -> impl Strategy<Value = Option<String>> {
+    proptest::option::of((10..14u8).prop_map(|hour| format!("2026-01-01T{hour}:00:00Z")))
+}
+
+pub const NETWORKS: [&str; 8] = [
+    "0.0.0.0/0",
+    "198.51.0.0/16",
+    "198.51.100.0/24",
+    "198.51.100.128/25",
+    "203.0.113.7/32",
+    "2001:db8::/32",
+    "2001:db8:1::/48",
+    "::/0",
+];
+
+fn destinations() -> impl Strategy<Value = Value> {
+    let port = (select(vec!["TCP", "UDP"]), select(vec![22u16, 80, 443]), proptest::option::of(500..600u16))
+        .prop_map(|(protocol, port, end)| match end {
+            Some(end) => json!({"protocol": protocol, "port": port, "endPort": end}),
+            None => json!({"protocol": protocol, "port": port}),
+        });
+    let except = subsequence(NETWORKS[1..].to_vec(), 0..3);
+    let destination = (select(&NETWORKS[..]), except, prop::collection::vec(port, 0..3)).prop_map(
+        |(cidr, except, ports)| {
+            let net: ipnet::IpNet = cidr.parse().unwrap();
+            let inner: Vec<&str> =
+                except.into_iter().filter(|e| net.contains(&e.parse::<ipnet::IpNet>().unwrap())).collect();
+            json!({"cidr": cidr, "except": inner, "ports": ports})
+        },
+    );
+    prop::collection::vec(destination, 0..4).prop_map(Value::from)
+}
+
+fn policy_spec() -> impl Strategy<Value = Value> {
+    let address = proptest::option::weighted(
+        0.2,
+        select(vec!["10.10.0.12", "10.10.0.13", "10.10.0.99", "fd00:10:10::b1"]),
+    );
+    let pool = select(vec!["p", "q", "nobody's"]);
+    let when = select(vec!["Drop", "Drop", "Bypass"]);
+    (selector(), destinations(), pool, address, when).prop_map(|(pods, destinations, pool, address, when)| {
+        let mut spec =
+            json!({"podSelector": pods, "destinations": destinations, "pool": pool, "whenUnavailable": when});
+        if let Some(address) = address {
+            spec["address"] = address.into();
+        }
+        spec
+    })
+}
+
+fn stamped(mut value: Value, namespace: Option<&str>, created: Option<String>) -> Box<Object> {
+    if let Some(namespace) = namespace {
+        value["metadata"]["namespace"] = namespace.into();
+    }
+    if let Some(created) = created {
+        value["metadata"]["creationTimestamp"] = created.into();
+    }
+    Box::new(decode(value))
+}
+
+fn pod(namespace: impl Strategy<Value = usize>) -> impl Strategy<Value = Box<Object>> {
+    let labels =
+        select(vec![json!({"app": "x"}), json!({"app": "y"}), json!({"app": "y", "blue": "1"}), json!({})]);
+    (namespace, 0..4u8, 1..=6u8, labels, 0..10u8).prop_map(|(ns, name, node, labels, odd)| {
+        let last = 10 + 4 * u8::try_from(ns).unwrap() + name;
+        let pod = pod_object(NAMESPACES[ns], &format!("pod-{name}"), &format!("node-{node}"), last, labels);
+        let mut value = pod.encode().unwrap();
+        match odd {
+            0 => value["status"]["phase"] = "Succeeded".into(),
+            1 => value["spec"]["hostNetwork"] = true.into(),
+            _ => {}
+        }
+        Box::new(decode(value))
+    })
+}
+
+fn policy(namespace: impl Strategy<Value = usize>) -> impl Strategy<Value = Box<Object>> {
+    (namespace, 0..3u8, policy_spec(), created()).prop_map(|(ns, name, spec, created)| {
+        let value = object("EgressPolicy", "egret.dev/v1alpha1", &format!("policy-{name}"), spec);
+        stamped(value, Some(NAMESPACES[ns]), created)
+    })
+}
+
+fn cluster_policy() -> impl Strategy<Value = Box<Object>> {
+    (0..2u8, policy_spec(), namespace_selector(), created()).prop_map(
+        |(name, mut spec, namespaces, created)| {
+            spec["namespaceSelector"] = namespaces;
+            stamped(
+                object("ClusterEgressPolicy", "egret.dev/v1alpha1", &format!("wide-{name}"), spec),
+                None,
+                created,
+            )
+        },
+    )
+}
+
+fn egress() -> impl Strategy<Value = Box<Object>> {
+    let scope = (proptest::option::of(selector()), proptest::option::of(namespace_selector()));
+    let address = proptest::option::weighted(0.2, select(vec!["10.10.0.32", "10.10.0.99"]));
+    let pool = proptest::option::weighted(0.9, select(vec!["e", "nobody's"]));
+    (0..3u8, scope, address, pool, created()).prop_map(
+        |(name, (pods, namespaces), address, pool, created)| {
+            let mut spec = json!({"appliedTo": {"podSelector": pods, "namespaceSelector": namespaces}});
+            if let Some(address) = address {
+                spec["egressIP"] = address.into();
+            }
+            if let Some(pool) = pool {
+                spec["externalIPPool"] = pool.into();
+            }
+            stamped(object("Egress", "crd.antrea.io/v1beta1", &format!("egress-{name}"), spec), None, created)
+        },
+    )
+}
+
+fn pool() -> impl Strategy<Value = Box<Object>> {
+    let ranges = vec![
+        json!({"start": "10.10.0.11", "end": "10.10.0.13"}),
+        json!({"start": "10.10.0.13", "end": "10.10.0.20"}),
+        json!({"cidr": "fd00:10:10::b0/126"}),
+        json!({"cidr": "10.10.0.32/30"}),
+    ];
+    let grant = select(vec![
+        json!({"names": ["*"]}),
+        json!({"names": ["a", "b"]}),
+        json!({"selector": {"matchLabels": {"tier": "gold"}}}),
+    ]);
+    let ports = select(vec![
+        json!({}),
+        json!({"blockSize": 8192, "initialBlocks": 3}),
+        json!({"blockSize": 64, "maxBlocks": 4}),
+    ]);
+    (select(vec!["p", "q"]), subsequence(ranges, 1..=3), grant, ports, created()).prop_map(
+        |(name, ranges, grant, ports, created)| {
+            let spec = json!({"ranges": ranges, "namespaces": grant, "ports": ports});
+            stamped(object("EgressPool", "egret.dev/v1alpha1", name, spec), None, created)
+        },
+    )
+}
+
+fn external_pool() -> impl Strategy<Value = Box<Object>> {
+    let ranges = vec![json!({"cidr": "10.10.0.32/29"}), json!({"start": "10.10.0.12", "end": "10.10.0.14"})];
+    (subsequence(ranges, 1..=2), created()).prop_map(|(ranges, created)| {
+        let spec = json!({"ipRanges": ranges, "nodeSelector": {}});
+        stamped(object("ExternalIPPool", "crd.antrea.io/v1alpha2", "e", spec), None, created)
+    })
+}
+
+fn namespace() -> impl Strategy<Value = Box<Object>> {
+    (0..3usize, select(vec![json!({}), json!({"tier": "gold"}), json!({"tier": "low"})])).prop_map(|(n, labels)| {
+        let value = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACES[n], "labels": labels}});
+        Box::new(decode(value))
+    })
+}
+
+/// An object of any kind that people write.
+pub fn any_object() -> impl Strategy<Value = Box<Object>> {
+    prop_oneof![
+        6 => pod(0..3usize),
+        4 => policy(0..3usize),
+        2 => cluster_policy(),
+        2 => egress(),
+        3 => pool(),
+        1 => external_pool(),
+        1 => namespace(),
+        1 => (1..=6u8).prop_map(|n| Box::new(node_object(n))),
+    ]
+}
+
+/// A write that a user of one namespace may do.
+pub fn write_in(namespace: usize) -> impl Strategy<Value = Event> {
+    let object = prop_oneof![pod(Just(namespace)), policy(Just(namespace))];
+    (object, 0..4u8).prop_map(|(object, deletes)| match deletes {
+        0 => Event::Delete(object.key()),
+        _ => Event::Put(object),
+    })
+}
+
+/// Anything that can happen.
+pub fn event() -> impl Strategy<Value = Event> {
+    let node = (1..=6u8).prop_map(|n| format!("node-{n}"));
+    prop_oneof![
+        12 => any_object().prop_map(Event::Put),
+        3 => any_object().prop_map(|o| Event::Delete(o.key())),
+        1 => node.clone().prop_map(Event::Off),
+        1 => node.prop_map(Event::On),
+        1 => (1..200i64).prop_map(Event::Pass),
+    ]
+}
+
+/// A settled cluster with some history.
+pub fn cluster() -> impl Strategy<Value = Cluster> {
+    let setting = (pool(), external_pool());
+    (setting, prop::collection::vec(event(), 5..25)).prop_map(|((pool, external), events)| {
+        let mut cluster = Cluster::six_nodes();
+        cluster.apply(*pool);
+        cluster.apply(*external);
+        for event in events {
+            event.happen(&mut cluster);
+        }
+        cluster.settle();
+        cluster
+    })
+}
