@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 
 use super::judge::Origin;
 use super::packet::Flow;
-use crate::netns;
+use crate::{netns, tool};
 
 /// The connections of one node, by the flow that leaves it.
 pub type Connections = BTreeMap<Flow, Origin>;
@@ -20,7 +21,18 @@ pub type Connections = BTreeMap<Flow, Origin>;
 pub fn read(netns: &str) -> Result<Connections> {
     // Not /proc/net: that is the network of the process, not of the thread.
     const TABLE: &str = "/proc/thread-self/net/nf_conntrack";
-    let text = netns::run_in(netns, || fs::read_to_string(TABLE).context(TABLE))?;
+    let shown = netns::run_in(netns, || match fs::read_to_string(TABLE) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).context(TABLE),
+    })?;
+    let text = match shown {
+        Some(text) => text,
+        // A kernel without that file tells it by netlink only.
+        None => {
+            let list = |family| tool::run_in(netns, &["conntrack", "-L", "-o", "extended", "-f", family], "");
+            list("ipv4")? + &list("ipv6")?
+        }
+    };
     Ok(text.lines().filter_map(parse).collect())
 }
 

@@ -187,7 +187,9 @@ impl Sniffer {
         if !opens && self.right.contains(&caught.packet.flow) {
             return Ok(());
         }
-        match self.verdict(&caught) {
+        let verdict = self.verdict(&caught);
+        self.facts.check()?;
+        match verdict {
             Verdict::Unproven if self.unproven.len() < UNPROVEN => self.unproven.push_back(caught),
             Verdict::Unproven => {}
             Verdict::Wrong(wrong) => self.write_down(&caught, wrong)?,

@@ -120,6 +120,7 @@ pub struct Facts {
     store: Directory,
     namespaces: BTreeMap<String, String>,
     connections: BTreeMap<String, Connections>,
+    failure: Option<anyhow::Error>,
 }
 
 impl Facts {
@@ -142,13 +143,21 @@ impl Facts {
         })?;
         let store = manifest::store(paths)?;
         let (history, caught) = (History::default(), SystemTime::UNIX_EPOCH);
-        Ok(Facts { shared, history, caught, store, namespaces, connections: BTreeMap::new() })
+        Ok(Facts { shared, history, caught, store, namespaces, connections: BTreeMap::new(), failure: None })
     }
 
     /// Takes over what the store said last. To be called before a verdict on a packet caught at that time.
     pub fn refresh(&mut self, caught: SystemTime) {
         self.caught = caught;
         self.history = self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    }
+
+    /// Whether everything that was asked for since the last time could be looked up.
+    ///
+    /// # Errors
+    /// What could not.
+    pub fn check(&mut self) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     /// Reads the store now, for a verdict that must not rest on old news.
@@ -167,10 +176,17 @@ impl Witness for Facts {
         if let Some(known) = self.connections.get(node).and_then(|c| c.get(flow)) {
             return Some(*known);
         }
-        let fresh = conntrack::read(self.namespaces.get(node)?).unwrap_or_default();
-        let origin = fresh.get(flow).copied();
-        self.connections.insert(node.to_owned(), fresh);
-        origin
+        match conntrack::read(self.namespaces.get(node)?) {
+            Ok(fresh) => {
+                let origin = fresh.get(flow).copied();
+                self.connections.insert(node.to_owned(), fresh);
+                origin
+            }
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                None
+            }
+        }
     }
 
     fn expectation(&mut self, node: &str, origin: &Origin, protocol: u8) -> Expectation {
@@ -179,5 +195,113 @@ impl Witness for Facts {
 
     fn leased(&mut self, address: IpAddr, port: Option<u16>) -> Option<bool> {
         self.history.leased(self.caught, address, port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egret_api::{EgressAddress, EgressAddressSpec, EgressNode, EgressNodeSpec, Kind, Lease};
+    use serde_json::json;
+
+    const POD: &str = "10.244.1.10";
+    const WRONG: Expectation = Expectation::Egress(None);
+
+    fn at(second: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+    }
+
+    fn pod() -> Object {
+        let meta = json!({"name": "web", "namespace": "prod"});
+        let status = json!({"phase": "Running", "podIP": POD, "podIPs": [{"ip": POD}]});
+        Kind::Pod
+            .decode(
+                json!({"metadata": meta, "spec": {"nodeName": "node-1", "containers": []}, "status": status}),
+            )
+            .unwrap()
+    }
+
+    fn namespace() -> Object {
+        Kind::Namespace.decode(json!({"metadata": {"name": "prod"}})).unwrap()
+    }
+
+    /// A policy whose pool is missing: nothing of its pods may leave.
+    fn policy() -> Object {
+        let spec = json!({"namespaceSelector": {}, "pool": "missing"});
+        Kind::ClusterEgressPolicy.decode(json!({"metadata": {"name": "all"}, "spec": spec})).unwrap()
+    }
+
+    fn node(observed: &str) -> Object {
+        let spec = EgressNodeSpec { observed_objects: observed.into(), ..EgressNodeSpec::default() };
+        Object::EgressNode(Box::new(EgressNode::new("node-1", spec)))
+    }
+
+    fn snapshot(digest: &str, objects: Vec<Object>) -> Snapshot {
+        Snapshot { objects, objects_digest: digest.into(), ..Snapshot::default() }
+    }
+
+    fn expected(history: &History, second: u64) -> Expectation {
+        let (source, destination) = (POD.parse().unwrap(), "198.51.100.10".parse().unwrap());
+        history.expectation(at(second), "node-1", &Origin { source, destination, destination_port: 80 }, 6)
+    }
+
+    #[test]
+    fn a_policy_binds_a_node_from_when_it_is_in_force_there() {
+        let mut history = History::default();
+        history.add(at(10), snapshot("a", vec![namespace(), pod(), node("a")]));
+        history.add(at(20), snapshot("b", vec![namespace(), pod(), policy(), node("a")]));
+        history.add(at(30), snapshot("b", vec![namespace(), pod(), policy(), node("b")]));
+        let seen: Vec<Expectation> = [12, 22, 32].iter().map(|second| expected(&history, *second)).collect();
+        assert_eq!(seen, [Expectation::Ordinary, Expectation::Ordinary, WRONG]);
+    }
+
+    #[test]
+    fn a_policy_that_is_gone_binds_nobody() {
+        let mut history = History::default();
+        history.add(at(10), snapshot("a", vec![namespace(), pod(), policy(), node("a")]));
+        assert_eq!(expected(&history, 12), WRONG);
+        history.add(at(20), snapshot("b", vec![namespace(), pod(), node("a")]));
+        assert_eq!(expected(&history, 22), Expectation::Ordinary);
+    }
+
+    #[test]
+    fn a_pod_is_bound_before_anybody_knows_it_unless_its_policy_came_later() {
+        let mut history = History::default();
+        history.add(at(10), snapshot("a", vec![namespace(), policy(), node("a")]));
+        assert_eq!(expected(&history, 12), Expectation::UnknownPod);
+        history.add(at(20), snapshot("b", vec![namespace(), policy(), pod(), node("a")]));
+        assert_eq!(expected(&history, 12), WRONG);
+        let mut history = History::default();
+        history.add(at(10), snapshot("a", vec![namespace(), node("a")]));
+        history.add(at(20), snapshot("b", vec![namespace(), pod(), node("b")]));
+        history.add(at(30), snapshot("c", vec![namespace(), pod(), policy(), node("c")]));
+        assert_eq!(expected(&history, 12), Expectation::Ordinary);
+    }
+
+    #[test]
+    fn a_port_may_be_used_that_was_leased_when_the_packet_was_caught() {
+        let record = |first_port: u16| {
+            let lease = Lease { node: "node-1".into(), first_port, revision: 1, released: None };
+            let spec = EgressAddressSpec {
+                address: "10.10.0.11".into(),
+                pool: "EgressPool/p".into(),
+                interface: None,
+                claims: vec![],
+                candidates: vec![],
+                block_size: 1024,
+                leases: vec![lease],
+                revision: 1,
+            };
+            Object::EgressAddress(Box::new(EgressAddress::new("10-10-0-11", spec)))
+        };
+        let mut history = History::default();
+        history.add(at(10), snapshot("a", vec![record(1024)]));
+        history.add(at(20), snapshot("a", vec![record(4096)]));
+        let leased = |second, port| history.leased(at(second), "10.10.0.11".parse().unwrap(), Some(port));
+        assert_eq!(
+            [leased(12, 1500), leased(22, 1500), leased(22, 5119)],
+            [Some(true), Some(false), Some(true)]
+        );
+        assert_eq!(history.leased(at(12), "10.10.0.99".parse().unwrap(), Some(1500)), None);
     }
 }
