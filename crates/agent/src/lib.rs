@@ -6,6 +6,7 @@
 //! The kernel carries on without the agent; ending it changes nothing there.
 
 mod announcements;
+mod attachments;
 mod kernel;
 mod liveness;
 mod main_loop;

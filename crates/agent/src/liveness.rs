@@ -32,6 +32,12 @@ struct Gateway {
     good: u8,
 }
 
+impl Gateway {
+    fn answers(&self) -> bool {
+        self.answered > 0 && self.asked - self.answered <= MISSES
+    }
+}
+
 /// A question to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -102,7 +108,7 @@ impl Liveness {
         if round <= gateway.answered || round > gateway.asked {
             return false;
         }
-        let before = gateway.life;
+        let before = (gateway.life, gateway.answers());
         gateway.answered = round;
         if ready {
             gateway.good = gateway.good.saturating_add(1);
@@ -114,7 +120,7 @@ impl Liveness {
             gateway.good = 0;
             gateway.life = Life::Dead;
         }
-        before != gateway.life
+        before != (gateway.life, gateway.answers())
     }
 
     /// Who lives, and whether everybody has been judged.
@@ -122,6 +128,12 @@ impl Liveness {
         let of = |life| move |(_, gateway): &(&String, &Gateway)| gateway.life == life;
         Verdict {
             alive: self.gateways.iter().filter(of(Life::Alive)).map(|(name, _)| name.clone()).collect(),
+            reachable: self
+                .gateways
+                .iter()
+                .filter(|(_, gateway)| gateway.answers())
+                .map(|(name, _)| name.clone())
+                .collect(),
             dead: self.gateways.iter().filter(of(Life::Dead)).map(|(name, _)| name.clone()).collect(),
         }
     }
@@ -134,6 +146,8 @@ pub struct Verdict {
     pub alive: BTreeSet<String>,
     /// Gateways that do not answer, or are not ready. Who is in neither set has not been judged yet.
     pub dead: BTreeSet<String>,
+    /// Who answers at all, ready or not.
+    pub reachable: BTreeSet<String>,
 }
 
 #[cfg(test)]
@@ -171,7 +185,7 @@ mod tests {
     fn three_good_answers_make_alive_and_five_misses_dead() {
         let mut liveness = watching(&[("a", 1), ("b", 2)]);
         assert_eq!(liveness.verdict(), Verdict::default());
-        assert!(!round(&mut liveness, &[(1, true)]));
+        assert!(round(&mut liveness, &[(1, true)]), "it can be reached");
         assert!(!round(&mut liveness, &[(1, true)]));
         assert!(round(&mut liveness, &[(1, true)]));
         assert_eq!(alive(&liveness), ["a"]);
@@ -182,7 +196,7 @@ mod tests {
         assert_eq!(alive(&liveness), ["a"], "the fifth question may still be answered");
         assert!(liveness.round().1);
         let dead = ["a".to_owned(), "b".to_owned()].into();
-        assert_eq!(liveness.verdict(), Verdict { alive: BTreeSet::new(), dead });
+        assert_eq!(liveness.verdict(), Verdict { dead, ..Verdict::default() });
     }
 
     #[test]
@@ -227,6 +241,12 @@ mod tests {
         }
         assert!(round(&mut liveness, &[(1, false)]));
         assert!(alive(&liveness).is_empty());
+        assert_eq!(liveness.verdict().reachable, ["a".to_owned()].into(), "but it is there");
+        for _ in 0..6 {
+            round(&mut liveness, &[]);
+        }
+        assert!(liveness.verdict().reachable.is_empty());
+        assert!(round(&mut liveness, &[(1, false)]), "to be there again is news");
     }
 
     #[test]
@@ -251,6 +271,7 @@ mod tests {
         for nonce in [0, questions[0].nonce.wrapping_add(1), 77] {
             assert!(!liveness.answer(gateway(1), nonce, true));
         }
+        assert!(liveness.answer(gateway(1), questions[0].nonce, true), "it can be reached");
         for _ in 0..5 {
             // The same answer over and over.
             assert!(!liveness.answer(gateway(1), questions[0].nonce, true));

@@ -99,7 +99,7 @@ fn tell<K: Kernel>(channels: &Channels, node: &Node<K>) {
             differs
         });
     }
-    set(&channels.probes, node.probes().clone());
+    set(&channels.probes, node.probes());
     set(&channels.pods, node.pod_addresses());
     set(&channels.records, record(node));
 }

@@ -1,6 +1,6 @@
 //! The agent's figures and its own state, for `/metrics`, `/readyz` and `/healthz`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -120,8 +120,7 @@ impl Metrics {
         self.blocks(
             node.tables().egress.iter().map(|(address, entry)| (*address, entry.blocks.len())).collect(),
         );
-        let (alive, dead) = (&node.verdict().alive, &node.verdict().dead);
-        self.gateways(alive, dead);
+        self.gateways(node.gateways_judged());
         let mut state = self.state();
         state.in_force = node.in_force().is_some();
         state.waiting = node.waiting();
@@ -149,12 +148,10 @@ impl Metrics {
         }
     }
 
-    fn gateways(&self, alive: &BTreeSet<String>, dead: &BTreeSet<String>) {
+    fn gateways<'a>(&self, judged: impl Iterator<Item = (&'a String, bool)>) {
         self.gateway_alive.clear();
-        for (nodes, value) in [(alive, 1), (dead, 0)] {
-            for node in nodes {
-                self.gateway_alive.get_or_create(&Gateway { node: node.clone() }).set(value);
-            }
+        for (node, alive) in judged {
+            self.gateway_alive.get_or_create(&Gateway { node: node.clone() }).set(alive.into());
         }
     }
 

@@ -13,6 +13,7 @@ use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, Local, NodePlan, Steering, Underlay, World, diff};
 
 use crate::announcements::{Announcements, newly_held};
+use crate::attachments::Attachments;
 use crate::kernel::Kernel;
 use crate::liveness::Verdict;
 use crate::objects::Batch;
@@ -70,13 +71,14 @@ pub(crate) struct Node<K> {
     actual: Tables,
     /// The plan made last, in force or not.
     plan: NodePlan,
+    /// Other nodes that a gateway asks, to tell the death of its peers from being cut off itself.
+    witnesses: BTreeMap<String, IpAddr>,
     in_force: Option<InForce>,
     /// The first plan has been applied, as far as the kernel let us.
     begun: bool,
     /// Since when the first plan could have been made.
     first: Option<Instant>,
-    attached: BTreeSet<(LinkIndex, Role)>,
-    unattached: BTreeMap<(LinkIndex, Role), String>,
+    attachments: Attachments,
     ready: bool,
     failures: Vec<String>,
     unmet: Option<String>,
@@ -88,7 +90,7 @@ pub(crate) struct Node<K> {
 impl<K: Kernel> Node<K> {
     /// Adopts what the kernel holds. Nothing is changed yet.
     pub(crate) fn adopt(setup: Setup, kernel: K, actual: Tables) -> Self {
-        let attached = kernel.attached();
+        let attachments = Attachments::adopt(kernel.attached());
         let pods = PodLinks::adopt(&actual.pods);
         Self {
             setup,
@@ -101,11 +103,11 @@ impl<K: Kernel> Node<K> {
             used: BTreeMap::new(),
             actual,
             plan: NodePlan::default(),
+            witnesses: BTreeMap::new(),
             in_force: None,
             begun: false,
             first: None,
-            attached,
-            unattached: BTreeMap::new(),
+            attachments,
             ready: false,
             failures: Vec::new(),
             unmet: Some("the store has not been read yet".to_owned()),
@@ -130,22 +132,20 @@ impl<K: Kernel> Node<K> {
     pub(crate) fn links(&mut self, links: LinkSnapshot) {
         self.pods.update(&links);
         self.links = Some(links);
-        if self.begun {
-            self.attach();
-            // Others must stop sending here before anything else is thought about.
-            if self.ready && !self.carriers(&self.actual.served) {
-                self.set_ready(false);
-            }
+        self.attach();
+        // Others must stop sending here before anything else is thought about.
+        if self.ready && !self.can_carry(&self.actual.served) {
+            self.set_ready(false);
         }
     }
 
     /// Gateways came or went. Returns whether that is news.
     pub(crate) fn gateways(&mut self, verdict: Verdict) -> bool {
         let (before, now) = (&self.verdict.alive, &verdict.alive);
-        for name in before.difference(now) {
+        for name in before.difference(now).filter(|name| self.plan.probes.contains_key(*name)) {
             tracing::warn!(gateway = name, "gateway does not answer, or is not ready");
         }
-        for name in now.difference(before) {
+        for name in now.difference(before).filter(|name| self.plan.probes.contains_key(*name)) {
             tracing::info!(gateway = name, "gateway is alive");
         }
         let news = self.verdict != verdict;
@@ -187,11 +187,13 @@ impl<K: Kernel> Node<K> {
             }
         };
         took.plan = begun.elapsed();
+        self.witnesses = witnesses(&plan);
         self.plan = plan;
         self.unmet = self.first_waits_for(now);
         if self.unmet.is_some() {
             return took;
         }
+        let before = self.actual.served.clone();
         let mut changes = Vec::new();
         if std::mem::take(&mut self.verify) {
             self.read_back();
@@ -201,7 +203,7 @@ impl<K: Kernel> Node<K> {
         took.changes = changes.len();
         if !changes.is_empty() || !self.failures.is_empty() {
             let begun = Instant::now();
-            self.apply(&changes, now);
+            self.apply(&changes);
             took.apply = Some(begun.elapsed());
         }
         if self.failures.is_empty() {
@@ -209,11 +211,12 @@ impl<K: Kernel> Node<K> {
         }
         self.begun = true;
         self.attach();
-        match self.failures.is_empty() && self.unattached.is_empty() {
+        self.hand_over(&before, now);
+        match self.failures.is_empty() && self.attachments.failures().next().is_none() {
             true => self.retry.succeeded(),
             false => self.retry.failed(now),
         }
-        let ready = self.in_force.is_some() && self.carriers(&self.actual.served);
+        let ready = self.in_force.is_some() && self.can_carry(&self.actual.served);
         if ready != self.ready {
             self.set_ready(ready);
         }
@@ -237,13 +240,13 @@ impl<K: Kernel> Node<K> {
             true => living.insert(node.clone()),
             false => living.remove(node),
         };
-        itself(&mut living, self.carriers(&self.actual.served));
+        itself(&mut living, self.can_carry(&self.actual.served));
         let mut made = plan(&living);
         // Only the plan tells which wires matter and whom to ask. Who has not been judged yet is taken for alive:
         // to lose a few packets to the dead costs less than to take addresses from the living.
         let mut better = living.clone();
         better.extend(made.probes.keys().filter(|name| !self.verdict.dead.contains(*name)).cloned());
-        itself(&mut better, self.carriers(&made.tables.served));
+        itself(&mut better, self.can_carry(&made.tables.served));
         if better != living {
             made = plan(&better);
         }
@@ -264,9 +267,13 @@ impl<K: Kernel> Node<K> {
         }
     }
 
-    /// Underlay and all wires that carry egress addresses have a carrier. While none does, any wire will do.
-    fn carriers(&self, served: &BTreeMap<IpAddr, ServedEntry>) -> bool {
+    /// Underlay and all wires that carry egress addresses have a carrier, and somebody can be reached. While no
+    /// address is carried, any wire will do.
+    fn can_carry(&self, served: &BTreeMap<IpAddr, ServedEntry>) -> bool {
         let Some(links) = &self.links else { return false };
+        if !served.is_empty() && self.is_alone() {
+            return false;
+        }
         let carrier = |link| links.wires.iter().any(|wire| wire.link == link && wire.carrier);
         let needed: BTreeSet<_> = served.values().map(|entry| entry.wire).collect();
         let underlay = links.underlay.as_ref().map(|underlay| underlay.link);
@@ -274,6 +281,14 @@ impl<K: Kernel> Node<K> {
             true => links.wires.iter().any(|wire| wire.carrier),
             false => needed.into_iter().chain(underlay).all(carrier),
         }
+    }
+
+    /// Nobody who was asked answers. It is more likely that this node is cut off than that all others died at
+    /// once; to hold addresses then would keep their packets from those who can deliver them.
+    fn is_alone(&self) -> bool {
+        let mut asked = self.plan.probes.keys().chain(self.witnesses.keys()).peekable();
+        asked.peek().is_some()
+            && asked.all(|name| self.verdict.dead.contains(name) && !self.verdict.reachable.contains(name))
     }
 
     fn first_waits_for(&mut self, now: Instant) -> Option<String> {
@@ -292,8 +307,7 @@ impl<K: Kernel> Node<K> {
         }
     }
 
-    fn apply(&mut self, changes: &[Change], now: Instant) {
-        let before = self.actual.served.clone();
+    fn apply(&mut self, changes: &[Change]) {
         match self.kernel.apply(changes) {
             Ok(()) => {
                 self.actual = self.plan.tables.clone();
@@ -309,12 +323,16 @@ impl<K: Kernel> Node<K> {
                 self.actual.guard = egret_plan::tables::Guard::default();
             }
         }
-        for address in newly_held(&before, &self.actual.served) {
+    }
+
+    /// Announces the addresses that came, once everything is in place to carry their packets.
+    fn hand_over(&mut self, before: &BTreeMap<IpAddr, ServedEntry>, now: Instant) {
+        for address in newly_held(before, &self.actual.served) {
             tracing::info!(%address, "holding the address");
             self.announce(address);
             self.announcements.took(address, now);
         }
-        for address in newly_held(&self.actual.served, &before) {
+        for address in newly_held(&self.actual.served, before) {
             if !self.holds(address) {
                 tracing::info!(%address, "no longer holding the address");
                 self.announcements.left(address);
@@ -334,34 +352,8 @@ impl<K: Kernel> Node<K> {
     }
 
     fn attach(&mut self) {
-        let Some(links) = &self.links else { return };
-        let mut wanted: BTreeSet<_> = links.candidates.iter().map(|link| (*link, Role::Pod)).collect();
-        wanted.extend(links.wires.iter().map(|wire| (wire.link, Role::Wire)));
-        if let (Steering::Link, Some(underlay)) = (self.setup.steering, &links.underlay) {
-            wanted.insert((underlay.link, Role::Underlay));
-        }
-        self.unattached.retain(|at, _| wanted.contains(at));
-        for (link, role) in wanted.difference(&self.attached.clone()) {
-            match self.kernel.attach(*link, *role) {
-                Ok(()) => {
-                    self.attached.insert((*link, *role));
-                    self.unattached.remove(&(*link, *role));
-                }
-                Err(error) => {
-                    let words = error.to_string();
-                    if self.unattached.get(&(*link, *role)) != Some(&words) {
-                        tracing::warn!("{words}");
-                    }
-                    self.unattached.insert((*link, *role), words);
-                }
-            }
-        }
-        let unwanted = |at: &(LinkIndex, Role)| at.1 != Role::Overlay && !wanted.contains(at);
-        for (link, role) in self.attached.clone().into_iter().filter(unwanted) {
-            match self.kernel.detach(link, role) {
-                Ok(()) => drop(self.attached.remove(&(link, role))),
-                Err(error) => tracing::warn!(link, ?role, "{error}"),
-            }
+        if let Some(links) = &self.links {
+            self.attachments.update(&mut self.kernel, links, self.setup.steering, self.begun);
         }
     }
 
@@ -403,7 +395,7 @@ impl<K: Kernel> Node<K> {
 
     /// The program that takes packets without tunnel is at the underlay.
     pub(crate) fn takes_without_tunnel(&self, underlay: LinkIndex) -> bool {
-        self.setup.steering == Steering::Link && self.attached.contains(&(underlay, Role::Underlay))
+        self.attachments.contains(underlay, Role::Underlay)
     }
 
     /// Addresses of this node's pods.
@@ -411,8 +403,16 @@ impl<K: Kernel> Node<K> {
         self.world.pods_on(&self.setup.node).flat_map(|(_, pod)| pod.addresses.iter().copied()).collect()
     }
 
-    pub(crate) fn probes(&self) -> &BTreeMap<String, IpAddr> {
-        &self.plan.probes
+    /// Whom to probe: gateways, and witnesses of this node not being alone.
+    pub(crate) fn probes(&self) -> BTreeMap<String, IpAddr> {
+        self.plan.probes.iter().chain(&self.witnesses).map(|(name, target)| (name.clone(), *target)).collect()
+    }
+
+    /// Gateways that live, and that do not.
+    pub(crate) fn gateways_judged(&self) -> impl Iterator<Item = (&String, bool)> {
+        let judged = |name: &String| self.verdict.alive.contains(name) || self.verdict.dead.contains(name);
+        let names = self.plan.probes.keys().filter(move |name| judged(name));
+        names.map(|name| (name, self.verdict.alive.contains(name)))
     }
 
     pub(crate) fn in_force(&self) -> Option<&InForce> {
@@ -427,19 +427,34 @@ impl<K: Kernel> Node<K> {
         &self.actual
     }
 
-    pub(crate) fn verdict(&self) -> &Verdict {
-        &self.verdict
-    }
-
     pub(crate) fn kernel(&self) -> &K {
         &self.kernel
     }
 
     /// What the node waits for, in words.
     pub(crate) fn waiting(&self) -> Vec<String> {
-        let failed = self.failures.iter().chain(self.unattached.values());
+        let failed = self.failures.iter().chain(self.attachments.failures());
         self.unmet.iter().chain(failed).chain(&self.plan.waiting).cloned().collect()
     }
+}
+
+/// Some nodes that a gateway delivers to, else any; named by their addresses, as no gateway is.
+fn witnesses(plan: &NodePlan) -> BTreeMap<String, IpAddr> {
+    const ENOUGH: usize = 3;
+    let mut found = BTreeMap::new();
+    if plan.tables.served.is_empty() {
+        return found;
+    }
+    let others = plan.tables.leases.values().chain(plan.tables.nodes.keys());
+    let others =
+        others.filter(|at| plan.tables.nodes.contains_key(at) && !plan.probes.values().any(|p| p == *at));
+    for other in others {
+        if found.len() == ENOUGH {
+            break;
+        }
+        found.insert(other.to_string(), *other);
+    }
+    found
 }
 
 #[cfg(test)]

@@ -113,6 +113,7 @@ impl Kernel for Memory {
     }
     fn announce(&self, _: LinkIndex, _: Mac, address: IpAddr) -> io::Result<()> {
         self.announced.borrow_mut().push(address);
+        self.log.borrow_mut().push("announce".to_owned());
         Ok(())
     }
     fn overlay_mtu(&self) -> u16 {
@@ -225,7 +226,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 fn verdict(alive: &[&str], dead: &[&str]) -> Verdict {
-    Verdict { alive: names(alive), dead: names(dead) }
+    Verdict { alive: names(alive), dead: names(dead), reachable: names(alive) }
 }
 
 fn adopt(number: u8, kernel: Memory) -> Node<Memory> {
@@ -432,7 +433,11 @@ fn who_does_not_hold_does_not_announce() {
     let (mut node, now) = other.unwrap();
     assert!(node.kernel.announced.borrow().is_empty());
     assert_eq!(node.kernel.ready, Some(true));
-    node.gateways(verdict(&[], &["node-4", "node-5"]));
+    assert_eq!(node.probes()["10.0.0.1"], ip("10.0.0.1"), "a node that it delivers to is its witness");
+    node.gateways(Verdict {
+        reachable: names(&["10.0.0.1"]),
+        ..verdict(&[], &["node-4", "node-5", "10.0.0.1"])
+    });
     node.step(now);
     assert!(node.holds(ip(ADDRESS)));
     assert_eq!(*node.kernel.announced.borrow(), [ip(ADDRESS)]);
@@ -440,6 +445,37 @@ fn who_does_not_hold_does_not_announce() {
     node.step(now);
     node.announce_due(now + Duration::from_secs(3));
     assert_eq!(node.kernel.announced.borrow().len(), 1, "it is another's to announce now");
+}
+
+#[test]
+fn who_is_cut_off_does_not_take_addresses_from_the_others() {
+    let other = [4, 5].into_iter().map(running).find(|(node, _)| !node.holds(ip(ADDRESS)));
+    let (mut node, now) = other.unwrap();
+    node.gateways(verdict(&[], &["node-4", "node-5", "10.0.0.1"]));
+    node.step(now);
+    assert!(!node.holds(ip(ADDRESS)));
+    assert_eq!(node.kernel.ready, Some(false));
+    assert!(node.kernel.announced.borrow().is_empty());
+    node.gateways(Verdict {
+        reachable: names(&["10.0.0.1"]),
+        ..verdict(&[], &["node-4", "node-5", "10.0.0.1"])
+    });
+    node.step(now);
+    assert!(node.holds(ip(ADDRESS)), "one witness is enough");
+    assert_eq!(node.kernel.ready, Some(true));
+}
+
+#[test]
+fn a_new_gateway_announces_when_its_programs_are_there() {
+    let holder = [4, 5].into_iter().map(running).find(|(node, _)| node.holds(ip(ADDRESS)));
+    let (node, _) = holder.unwrap();
+    let log = node.kernel.log.borrow();
+    let at = |what: &str| {
+        log.iter().position(|entry| entry == what).unwrap_or_else(|| panic!("{what} in {log:?}"))
+    };
+    assert!(at("attach 3 Wire") < at("SetServed"));
+    assert!(at("SetLease") < at("SetServed"));
+    assert!(at("SetServed") < at("announce"));
 }
 
 #[test]
