@@ -7,6 +7,7 @@
 
 mod announcements;
 mod attachments;
+mod isolation;
 mod kernel;
 mod liveness;
 mod main_loop;

@@ -14,6 +14,7 @@ use egret_plan::{Change, ClusterSettings, Local, NodePlan, Steering, Underlay, W
 
 use crate::announcements::{Announcements, newly_held};
 use crate::attachments::Attachments;
+use crate::isolation::{Isolation, witnesses};
 use crate::kernel::Kernel;
 use crate::liveness::Verdict;
 use crate::objects::Batch;
@@ -73,6 +74,7 @@ pub(crate) struct Node<K> {
     plan: NodePlan,
     /// Other nodes that a gateway asks, to tell the death of its peers from being cut off itself.
     witnesses: BTreeMap<String, IpAddr>,
+    isolation: Isolation,
     in_force: Option<InForce>,
     /// The first plan has been applied, as far as the kernel let us.
     begun: bool,
@@ -104,6 +106,7 @@ impl<K: Kernel> Node<K> {
             actual,
             plan: NodePlan::default(),
             witnesses: BTreeMap::new(),
+            isolation: Isolation::default(),
             in_force: None,
             begun: false,
             first: None,
@@ -179,6 +182,7 @@ impl<K: Kernel> Node<K> {
     pub(crate) fn step(&mut self, now: Instant) -> Took {
         let begun = Instant::now();
         let mut took = Took::default();
+        self.isolation = self.isolation.next(&self.verdict, &self.plan.probes, &self.witnesses, now);
         let plan = match self.planned() {
             Ok(plan) => plan,
             Err(unmet) => {
@@ -187,7 +191,8 @@ impl<K: Kernel> Node<K> {
             }
         };
         took.plan = begun.elapsed();
-        self.witnesses = witnesses(&plan);
+        let agents = self.world.reports().keys().filter_map(|name| self.world.underlay(name, None));
+        self.witnesses = witnesses(&plan, agents);
         self.plan = plan;
         self.unmet = self.first_waits_for(now);
         if self.unmet.is_some() {
@@ -271,7 +276,7 @@ impl<K: Kernel> Node<K> {
     /// address is carried, any wire will do.
     fn can_carry(&self, served: &BTreeMap<IpAddr, ServedEntry>) -> bool {
         let Some(links) = &self.links else { return false };
-        if !served.is_empty() && self.is_alone() {
+        if !served.is_empty() && self.isolation != Isolation::No {
             return false;
         }
         let carrier = |link| links.wires.iter().any(|wire| wire.link == link && wire.carrier);
@@ -281,14 +286,6 @@ impl<K: Kernel> Node<K> {
             true => links.wires.iter().any(|wire| wire.carrier),
             false => needed.into_iter().chain(underlay).all(carrier),
         }
-    }
-
-    /// Nobody who was asked answers. It is more likely that this node is cut off than that all others died at
-    /// once; to hold addresses then would keep their packets from those who can deliver them.
-    fn is_alone(&self) -> bool {
-        let mut asked = self.plan.probes.keys().chain(self.witnesses.keys()).peekable();
-        asked.peek().is_some()
-            && asked.all(|name| self.verdict.dead.contains(name) && !self.verdict.reachable.contains(name))
     }
 
     fn first_waits_for(&mut self, now: Instant) -> Option<String> {
@@ -386,7 +383,10 @@ impl<K: Kernel> Node<K> {
     /// When something is due although nothing happens.
     pub(crate) fn next(&self) -> Option<Instant> {
         let first = self.first.filter(|_| !self.begun).map(|since| since + PATIENCE);
-        [self.announcements.next(), self.retry.at(), first].into_iter().flatten().min()
+        [self.announcements.next(), self.retry.at(), first, self.isolation.until()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn holds(&self, address: IpAddr) -> bool {
@@ -436,25 +436,6 @@ impl<K: Kernel> Node<K> {
         let failed = self.failures.iter().chain(self.attachments.failures());
         self.unmet.iter().chain(failed).chain(&self.plan.waiting).cloned().collect()
     }
-}
-
-/// Some nodes that a gateway delivers to, else any; named by their addresses, as no gateway is.
-fn witnesses(plan: &NodePlan) -> BTreeMap<String, IpAddr> {
-    const ENOUGH: usize = 3;
-    let mut found = BTreeMap::new();
-    if plan.tables.served.is_empty() {
-        return found;
-    }
-    let others = plan.tables.leases.values().chain(plan.tables.nodes.keys());
-    let others =
-        others.filter(|at| plan.tables.nodes.contains_key(at) && !plan.probes.values().any(|p| p == *at));
-    for other in others {
-        if found.len() == ENOUGH {
-            break;
-        }
-        found.insert(other.to_string(), *other);
-    }
-    found
 }
 
 #[cfg(test)]
