@@ -58,11 +58,11 @@ impl Traffic {
         let mut flows = Vec::new();
         let (pods, targets) = (clients.len().max(1) as u32, addresses.len().max(1) as u32);
         for id in 0..tcp + udp {
-            let (pod, target, round) = (id % pods, id / pods % targets, id / pods / targets);
-            let kind = match (id < tcp, round % 2) {
-                (false, _) => Kind::Datagrams,
-                (true, 0) => Kind::PushedByClient,
-                (true, _) => Kind::PushedByServer,
+            let (pod, target) = (id % pods, id / pods % targets);
+            let kind = match id {
+                id if id < tcp / 2 => Kind::PushedByClient,
+                id if id < tcp => Kind::PushedByServer,
+                _ => Kind::Datagrams,
             };
             let client = clients.get(pod as usize).context("no pod to open connections from")?;
             let address = addresses.get(target as usize).context("no server to connect to")?;
