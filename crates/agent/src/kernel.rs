@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 
-use egret_datapath::{ApplyError, Counter, Datapath, DatapathError, Role, Sweep, Timeouts};
+use egret_datapath::{ApplyError, Counter, Datapath, DatapathError, GuardDrops, Role, Sweep, Timeouts};
 use egret_plan::Change;
 use egret_plan::tables::{LinkIndex, Mac, Tables};
 
@@ -24,6 +24,8 @@ pub(crate) trait Kernel {
     fn attached(&self) -> BTreeSet<(LinkIndex, Role)>;
     /// Packets by verdict.
     fn counters(&self) -> Result<BTreeMap<String, Counter>, DatapathError>;
+    /// What the guard has dropped.
+    fn guard_drops(&self) -> GuardDrops;
     /// Removes idle flows and counts the others.
     fn sweep(&mut self, timeouts: &Timeouts) -> Result<Sweep, DatapathError>;
     /// Tells a wire's neighbours that an address is here.
@@ -59,6 +61,9 @@ impl Kernel for Datapath {
     }
     fn counters(&self) -> Result<BTreeMap<String, Counter>, DatapathError> {
         self.counters()
+    }
+    fn guard_drops(&self) -> GuardDrops {
+        self.guard_drops()
     }
     fn sweep(&mut self, timeouts: &Timeouts) -> Result<Sweep, DatapathError> {
         self.sweep(timeouts)

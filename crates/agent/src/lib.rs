@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use egret_api::{Kind, ObjectKey};
 use egret_datapath::{Attach, Links, Prober, Timeouts};
 use egret_plan::tables::UnknownPods;
 use egret_plan::{ClusterSettings, Steering};
@@ -107,6 +108,9 @@ pub async fn uninstall(options: Options) -> anyhow::Result<()> {
         start::address(&mut store, &mut Differences::default(), &batches, &options.node, &metrics).await;
     let mut links = Links::open().await?;
     start::datapath(&options, &mut links, address, &metrics).await.remove().await?;
+    // Others must not go on to believe that this node serves anything.
+    let key = ObjectKey { kind: Kind::EgressNode, namespace: String::new(), name: options.node };
+    store.delete_record(&key)?;
     Ok(())
 }
 

@@ -18,6 +18,8 @@ use crate::objects::Batch;
 use crate::report::record;
 
 const SWEEP: Duration = Duration::from_secs(1);
+/// The guard's counters are asked of another program, which costs more than reading a map.
+const GUARD: Duration = Duration::from_secs(10);
 /// Others may empty our tables or rules; this is how long that can go unnoticed.
 const VERIFY: Duration = Duration::from_secs(30);
 
@@ -44,6 +46,8 @@ pub(crate) async fn run<K: Kernel>(
     let mut checks = interval(VERIFY);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     checks.reset();
+    let mut guard = interval(GUARD);
+    guard.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let next = node.next();
         let due = async {
@@ -81,6 +85,10 @@ pub(crate) async fn run<K: Kernel>(
                     Ok(packets) => metrics.counted(flows, &packets),
                     Err(error) => tracing::warn!("packets cannot be counted: {error}"),
                 }
+            }
+            _ = guard.tick() => {
+                metrics.guarded(&block_in_place(|| node.kernel().guard_drops()));
+                continue;
             }
             _ = checks.tick() => node.verify(),
             () = due => node.announce_due(Instant::now()),

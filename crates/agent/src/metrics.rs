@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use egret_datapath::Counter as Packets;
+use egret_datapath::{Counter as Packets, GuardDrops};
 use egret_status::Report;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     packets: Family<Reason, Counter>,
     bytes: Family<Reason, Counter>,
+    guard: Family<Reason, Counter>,
     flows: Gauge,
     port_blocks: Family<Address, Gauge>,
     gateway_alive: Family<Gateway, Gauge>,
@@ -64,6 +65,7 @@ impl Default for Metrics {
             registry: Registry::default(),
             packets: Family::default(),
             bytes: Family::default(),
+            guard: Family::default(),
             flows: Gauge::default(),
             port_blocks: Family::default(),
             gateway_alive: Family::default(),
@@ -82,6 +84,9 @@ impl Default for Metrics {
         registry.register("egret_packets", "Packets by the verdict they ended in", new.packets.clone());
         let help = "Bytes of packets by the verdict they ended in";
         registry.register_with_unit("egret_packet", help, Unit::Bytes, new.bytes.clone());
+        let help =
+            "Packets that the guard in the forward path dropped: of selected pods, and of unknown ones";
+        registry.register("egret_guard_dropped_packets", help, new.guard.clone());
         registry.register("egret_flows", "Flows of this node's pods", new.flows.clone());
         let help = "Blocks of ports of an egress address from which this node's new flows take a port";
         registry.register("egret_port_blocks", help, new.port_blocks.clone());
@@ -138,6 +143,13 @@ impl Metrics {
             raise(&self.bytes.get_or_create(&label), counter.bytes);
         }
         self.state().alive = Instant::now();
+    }
+
+    /// The guard was asked what it dropped.
+    pub(crate) fn guarded(&self, drops: &GuardDrops) {
+        for (reason, counter) in [("captured", drops.captured), ("unknown", drops.unknown)] {
+            raise(&self.guard.get_or_create(&Reason { reason: reason.to_owned() }), counter.packets);
+        }
     }
 
     fn blocks(&self, blocks: BTreeMap<IpAddr, usize>) {

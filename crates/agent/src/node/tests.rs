@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use egret_api::{EgressAddress, EgressNode, Kind, Object};
-use egret_datapath::{AddressUse, ApplyError, Counter, DatapathError, LinkSnapshot, Role, Sweep, Timeouts};
+use egret_datapath::{
+    AddressUse, ApplyError, Counter, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep, Timeouts,
+};
 use egret_plan::tables::{Guard, LinkIndex, Mac, Path, Settings, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, LocalWire, PodLink, Steering, Underlay};
 use serde_json::{Value, json};
@@ -107,6 +109,9 @@ impl Kernel for Memory {
     }
     fn counters(&self) -> Result<BTreeMap<String, Counter>, DatapathError> {
         Ok(BTreeMap::new())
+    }
+    fn guard_drops(&self) -> GuardDrops {
+        GuardDrops::default()
     }
     fn sweep(&mut self, _: &Timeouts) -> Result<Sweep, DatapathError> {
         Ok(Sweep { use_: self.used.clone(), ..Sweep::default() })
