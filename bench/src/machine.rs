@@ -1,5 +1,6 @@
 //! Where the figures come from.
 
+use crate::run::Options;
 use crate::steer::{FIRST, SECOND};
 use serde::Serialize;
 
@@ -28,20 +29,21 @@ pub struct Head {
 
 impl Head {
     /// Of this machine, now.
-    pub fn now(rounds: usize, time_ms: u64, steady: u64) -> Self {
+    pub fn now(options: &Options) -> Self {
+        let (steady, paced) = (options.steady, options.paced);
         Self {
             machine: machine(),
             kernel: read("/proc/sys/kernel/osrelease") + " " + &read("/proc/sys/kernel/version"),
             date: jiff::Timestamp::now().to_string(),
-            rounds,
-            time_ms,
+            rounds: options.reps,
+            time_ms: options.time,
             roles: "pod 10.244.1.2 - n1 10.0.0.1 (the pod's node) - g1 10.0.0.11 and 10.10.0.1 (gateway) - ext 10.10.0.100 \
                     (outside host): network namespaces joined by veth pairs, MTU 1500, the pod's 1450; all on one machine"
                 .into(),
             pinning: format!(
                 "the pod's load on CPU {FIRST}, the outside host's on CPU {SECOND}; forwarding runs on the CPU that sends. \
-                 Where CPU time is measured, receive packet steering moves the work of g1 (per packet) or of n1 and g1 \
-                 (per connection) to CPU {SECOND} and everything else to CPU {FIRST}. Egret's agents and controller run \
+                 Where the gateway's CPU time is measured, receive packet steering moves the work of g1 to CPU {SECOND} and \
+                 everything else runs on CPU {FIRST}. Egret's agents and controller run \
                  on CPU {SECOND}"
             ),
             method: vec![
@@ -52,7 +54,10 @@ impl Head {
                     "gateway CPU per packet: {steady} datagrams a second and their echoes; time that a process of idle priority \
                      on the gateway's CPU was kept from running, less the same without traffic"
                 ),
-                "outside CPU per connection: as many connections as the ends manage; the same on the CPU of both nodes".into(),
+                format!(
+                    "outside CPU per connection: {paced} connections a second, time of both CPUs counted in the same way, less \
+                     that of the same connections over one direct link between the pod and the outside host"
+                ),
                 "several policies: each selects one pod of n1 with an egress address of its own; the measured pod's rule \
                  stands in the middle"
                     .into(),

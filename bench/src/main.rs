@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod cluster;
+mod egret;
 mod load;
 mod machine;
 mod measure;
@@ -13,8 +14,8 @@ mod rules;
 mod run;
 mod steer;
 
-use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(
@@ -36,13 +37,20 @@ enum Command {
     Load(load::Load),
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Clean => {
             cleanup::leftovers();
             Ok(())
         }
         Command::Load(load) => load::run(&load),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("egret-bench: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

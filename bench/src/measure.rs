@@ -22,8 +22,10 @@ pub enum Metric {
     Rtt,
     /// CPU time at the gateway per packet.
     Gateway,
-    /// CPU time outside the end hosts per new connection.
+    /// CPU time of everything per new connection; less that of a direct link it is what the nodes between spend.
     Outside,
+    /// CPU time of both nodes per new connection by steering; what is put into the pod at once is counted, too.
+    Nodes,
 }
 
 /// How long a figure is measured, in milliseconds, and how fast the steady loads are.
@@ -33,6 +35,8 @@ pub struct Effort {
     pub time: u64,
     /// Datagrams per second and direction while the gateway's cost is measured: less than every configuration can do.
     pub steady: u64,
+    /// Connections per second while their cost is measured.
+    pub paced: u64,
 }
 
 /// Names of figures, as in rows.
@@ -49,7 +53,11 @@ pub mod figure {
     pub const RTT_P99: &str = "round_trip_p99";
     /// CPU time of the gateway per packet.
     pub const GATEWAY: &str = "gateway_cpu_per_packet";
-    /// CPU time of both nodes per connection.
+    /// CPU time of both CPUs per connection, the ends' included.
+    pub const WHOLE: &str = "cpu_per_connection";
+    /// CPU time of both nodes per connection, by steering.
+    pub const NODES: &str = "nodes_cpu_per_connection";
+    /// CPU time outside the end hosts per connection.
     pub const OUTSIDE: &str = "outside_cpu_per_connection";
 }
 
@@ -59,9 +67,9 @@ pub fn unit(figure: &str) -> &'static str {
         figure::TCP => "Gbit/s",
         figure::PPS => "packets/s",
         figure::CPS => "connections/s",
-        figure::RTT_P50 | figure::RTT_P99 | figure::OUTSIDE => "us",
+        figure::RTT_P50 | figure::RTT_P99 | figure::OUTSIDE | figure::WHOLE | figure::NODES => "us",
         figure::GATEWAY => "ns",
-        _ => "",
+        _ => "bytes",
     }
 }
 
@@ -82,7 +90,7 @@ pub fn measure(cluster: &Cluster, metric: Metric, effort: Effort) -> Result<BTre
             figures.insert(figure::PPS, pushed(cluster, "packet", effort)?.per_second());
         }
         Metric::Cps => {
-            let measured = connections(cluster, SECOND, effort)?.result()?;
+            let measured = connections(cluster, SECOND, effort, 0)?.result()?;
             forget_connections(cluster)?;
             figures.insert(figure::CPS, complete(&measured)?.per_second());
         }
@@ -93,13 +101,22 @@ pub fn measure(cluster: &Cluster, metric: Metric, effort: Effort) -> Result<BTre
             figures.insert(figure::RTT_P99, p99 as f64 / 1e3);
         }
         Metric::Gateway => {
-            let cost = steered(cluster, Steering::Gateway, || echo(cluster, effort), effort)?;
-            figures.insert(figure::GATEWAY, cost);
+            Steering::Gateway.set(cluster)?;
+            let cost = cost(&[SECOND], || echo(cluster, effort), effort);
+            Steering::Off.set(cluster)?;
+            figures.insert(figure::GATEWAY, cost?);
         }
         Metric::Outside => {
-            let cost = steered(cluster, Steering::Nodes, || connections(cluster, FIRST, effort), effort)?;
+            let cost = cost(&[FIRST, SECOND], || connections(cluster, SECOND, effort, effort.paced), effort)?;
             forget_connections(cluster)?;
-            figures.insert(figure::OUTSIDE, cost / 1e3);
+            figures.insert(figure::WHOLE, cost / 1e3);
+        }
+        Metric::Nodes => {
+            Steering::Nodes.set(cluster)?;
+            let cost = cost(&[SECOND], || connections(cluster, FIRST, effort, effort.paced), effort);
+            Steering::Off.set(cluster)?;
+            forget_connections(cluster)?;
+            figures.insert(figure::NODES, cost? / 1e3);
         }
     }
     Ok(figures)
@@ -132,13 +149,14 @@ impl Pair {
     }
 }
 
-fn connections(cluster: &Cluster, server: usize, effort: Effort) -> Result<Pair> {
-    let (first, server, time, to) =
-        (FIRST.to_string(), server.to_string(), effort.time.to_string(), OUTSIDE.to_string());
+fn connections(cluster: &Cluster, server: usize, effort: Effort, rate: u64) -> Result<Pair> {
+    let [first, server, time, rate] =
+        [FIRST as u64, server as u64, effort.time, rate].map(|number| number.to_string());
+    let to = OUTSIDE.to_string();
     Pair::start(
         cluster,
         &["connection-server", "--cpu", &server],
-        &["connection-client", "--cpu", &first, "--to", &to, "--time", &time],
+        &["connection-client", "--cpu", &first, "--to", &to, "--time", &time, "--rate", &rate],
     )
 }
 
@@ -163,21 +181,16 @@ fn echo(cluster: &Cluster, effort: Effort) -> Result<Pair> {
     )
 }
 
-/// Nanoseconds of the second CPU for one unit of work, less what it loses when nothing is sent.
-fn steered(
-    cluster: &Cluster,
-    steering: Steering,
-    load: impl Fn() -> Result<Pair>,
-    effort: Effort,
-) -> Result<f64> {
+/// Nanoseconds of these CPUs for one unit of a steady load, less what they lose when nothing is sent.
+fn cost(cpus: &[usize], load: impl Fn() -> Result<Pair>, effort: Effort) -> Result<f64> {
     const IDLE: u64 = 200;
-    steering.set(cluster)?;
-    let (cpu, time) = (SECOND.to_string(), (effort.time + IDLE + 400).to_string());
-    let soaker = Running::start_idle(&["soak", "--cpu", &cpu, "--time", &time])?;
+    let time = (effort.time + IDLE + 400).to_string();
+    let soakers: Vec<Running> = cpus
+        .iter()
+        .map(|cpu| Running::start_idle(&["soak", "--cpu", &cpu.to_string(), "--time", &time]))
+        .collect::<Result<_>>()?;
     std::thread::sleep(std::time::Duration::from_millis(IDLE));
     let measured = load()?.result()?;
-    let soaked = soaker.result()?;
-    Steering::Off.set(cluster)?;
     let units = match measured.returned {
         0 => complete(&measured)?.count,
         back => {
@@ -186,11 +199,14 @@ fn steered(
             measured.count + back
         }
     };
-    let idle = lost(&soaked, soaked.from, soaked.from + IDLE * 1_000_000)?;
-    let busy = lost(&soaked, measured.from, measured.to)?;
-    let window = measured.to - measured.from;
-    let background = idle as f64 * window as f64 / (IDLE * 1_000_000) as f64;
-    Ok((busy as f64 - background).max(0.0) / units as f64)
+    let mut spent = 0.0;
+    for soaker in soakers {
+        let soaked = soaker.result()?;
+        let idle = lost(&soaked, soaked.from, soaked.from + IDLE * 1_000_000)?;
+        let busy = lost(&soaked, measured.from, measured.to)?;
+        spent += busy as f64 - idle as f64 * (measured.seconds() * 1e3 / IDLE as f64);
+    }
+    Ok(spent.max(0.0) / units as f64)
 }
 
 /// Nanoseconds that the soaker lost between two moments.

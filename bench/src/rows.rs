@@ -11,7 +11,6 @@ pub const BASE: &str = "plain";
 #[derive(Default)]
 pub struct Samples {
     by_round: BTreeMap<(String, String, usize), BTreeMap<usize, f64>>,
-    rows: Vec<Row>,
 }
 
 /// Median and spread.
@@ -65,14 +64,25 @@ impl Samples {
         self.by_round.entry((config.into(), figure.into(), policies)).or_default().insert(round, value);
     }
 
-    /// Keeps a row that somebody else made.
-    pub fn add_row(&mut self, row: Row) {
-        self.rows.push(row);
+    /// Makes one figure of another: less that of one configuration in the same round.
+    pub fn less_base(&mut self, whole: &str, base: &str, rest: &str) {
+        let mut made = Vec::new();
+        for ((config, figure, policies), values) in &self.by_round {
+            let less = self.by_round.get(&(base.to_owned(), whole.to_owned(), *policies));
+            for (round, value) in values.iter().filter(|_| figure == whole && config != base) {
+                if let Some(less) = less.and_then(|less| less.get(round)) {
+                    made.push((config.clone(), *policies, *round, value - less));
+                }
+            }
+        }
+        for (config, policies, round, value) in made {
+            self.add(&config, rest, policies, round, value);
+        }
     }
 
     /// Everything as rows, by configuration.
     pub fn rows(&self) -> Vec<Row> {
-        let mut rows = self.rows.clone();
+        let mut rows = Vec::new();
         for ((config, figure, policies), values) in &self.by_round {
             let Some(spread) = Spread::of(values.values().copied()) else { continue };
             let base = self.by_round.get(&(BASE.into(), figure.clone(), *policies));

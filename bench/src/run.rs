@@ -1,12 +1,15 @@
 //! A run: for each number of policies, all configurations are built side by side and measured in turn, round by round.
 
 use crate::cluster::Cluster;
+use crate::egret::{self, Egret};
 use crate::machine::Head;
+use crate::measure::figure;
 use crate::measure::{self, Effort, Metric};
 use crate::rows::Samples;
-use crate::rules::{ALL, Configuration};
-use crate::{cleanup, report};
+use crate::rules::{ALL, Configuration, Kind};
+use crate::{cleanup, report, rules};
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What to run.
@@ -33,6 +36,12 @@ pub struct Options {
     /// Datagrams per second while the gateway's cost is measured.
     #[arg(long, default_value_t = 30_000)]
     pub steady: u64,
+    /// Connections per second while the cost of a connection is measured.
+    #[arg(long, default_value_t = 3_000)]
+    pub paced: u64,
+    /// The program measured. Absent: `egret` beside this one.
+    #[arg(long)]
+    pub egret: Option<PathBuf>,
     /// Where the results go.
     #[arg(long, default_value = "out")]
     pub out: PathBuf,
@@ -49,12 +58,47 @@ pub fn run(options: &Options) -> Result<()> {
     let options = &settled(options)?;
     cleanup::leftovers();
     cleanup::on_signal()?;
-    let head = Head::now(options.reps, options.time, options.steady);
+    let head = Head::now(options);
     let mut samples = Samples::default();
     let result = measure_all(options, &mut samples);
     cleanup::remove(std::process::id() as i32);
     result?;
+    samples.less_base(figure::WHOLE, rules::DIRECT, figure::OUTSIDE);
     report::write(&options.out, &head, &samples.rows())
+}
+
+/// One configuration, up and running.
+struct Built {
+    configuration: Configuration,
+    cluster: Cluster,
+    egret: Option<Egret>,
+}
+
+impl Built {
+    fn new(configuration: Configuration, policies: usize, options: &Options) -> Result<Self> {
+        let cluster = Cluster::build(configuration.name, policies)?;
+        (configuration.apply)(&cluster, policies)?;
+        let egret = match (configuration.kind, &options.egret) {
+            (Kind::Egret, Some(program)) => {
+                Some(Egret::start(program, &cluster, configuration.name, policies)?)
+            }
+            _ => None,
+        };
+        Ok(Self { configuration, cluster, egret })
+    }
+
+    /// Figures of a way out with a wrong source would be worth nothing.
+    fn check(&self) -> Result<()> {
+        let seen = measure::seen(&self.cluster).context("no connection")?;
+        let expected = self.configuration.source.address().to_string();
+        ensure!(seen == expected, "the outside host sees {seen} instead of {expected}");
+        Ok(())
+    }
+
+    fn remove(self) {
+        drop(self.egret);
+        self.cluster.remove();
+    }
 }
 
 fn settled(options: &Options) -> Result<Options> {
@@ -63,6 +107,9 @@ fn settled(options: &Options) -> Result<Options> {
         options.reps = options.reps.min(2);
         options.time = options.time.min(400);
         options.policies = vec![1];
+    }
+    if options.egret.is_none() {
+        options.egret = Some(std::env::current_exe()?.with_file_name("egret"));
     }
     for name in &options.only {
         let known: Vec<&str> = ALL.iter().map(|one| one.name).collect();
@@ -90,50 +137,46 @@ fn measure_all(options: &Options, samples: &mut Samples) -> Result<()> {
         eprintln!("{policies} {}: building {}", plural(policies), configurations.len());
         let mut built = Vec::new();
         for configuration in configurations {
-            let cluster = Cluster::build(configuration.name, policies)?;
-            (configuration.apply)(&cluster, policies).with_context(|| configuration.label)?;
-            built.push((configuration, cluster));
+            built.push(Built::new(configuration, policies, options).with_context(|| configuration.label)?);
         }
-        for (configuration, cluster) in &built {
-            check(configuration, cluster)?;
+        for one in &built {
+            one.check().with_context(|| one.configuration.label)?;
         }
-        rounds(options, samples, &built, &metrics, policies)?;
-        for (_, cluster) in &built {
-            cluster.remove();
+        rounds(options, samples, &built, &metrics, policies);
+        for one in built {
+            if let Some(egret) = one.egret.as_ref().filter(|_| options.metric.is_empty()) {
+                egret::record_memory(egret, &one.cluster, one.configuration.name, policies, samples)?;
+            }
+            one.remove();
         }
     }
     Ok(())
 }
 
-/// Figures of a way out with a wrong source would be worth nothing.
-fn check(configuration: &Configuration, cluster: &Cluster) -> Result<()> {
-    let seen = measure::seen(cluster).with_context(|| format!("{}: no connection", configuration.name))?;
-    let expected = configuration.source.address().to_string();
-    ensure!(seen == expected, "{}: the outside host sees {seen} instead of {expected}", configuration.name);
-    Ok(())
-}
-
-fn rounds(
-    options: &Options,
-    samples: &mut Samples,
-    built: &[(Configuration, Cluster)],
-    metrics: &[Metric],
-    policies: usize,
-) -> Result<()> {
-    let effort = Effort { time: options.time, steady: options.steady };
+fn rounds(options: &Options, samples: &mut Samples, built: &[Built], metrics: &[Metric], policies: usize) {
+    let effort = Effort { time: options.time, steady: options.steady, paced: options.paced };
     for round in 0..options.reps {
         eprintln!("{policies} {}: round {} of {}", plural(policies), round + 1, options.reps);
         for &metric in metrics {
-            for (configuration, cluster) in built {
-                let figures = measure::measure(cluster, metric, effort)
-                    .with_context(|| format!("{}: {metric:?}", configuration.name))?;
-                for (figure, value) in figures {
-                    samples.add(configuration.name, figure, policies, round, value);
+            for one in built {
+                for (figure, value) in attempt(one, metric, effort) {
+                    samples.add(one.configuration.name, figure, policies, round, value);
                 }
             }
         }
     }
-    Ok(())
+}
+
+/// A machine that is busy with something else may spoil one measurement: it is made again, and left out if it fails
+/// each time.
+fn attempt(one: &Built, metric: Metric, effort: Effort) -> BTreeMap<&'static str, f64> {
+    for _ in 0..3 {
+        match measure::measure(&one.cluster, metric, effort) {
+            Ok(figures) => return figures,
+            Err(error) => eprintln!("{}: {metric:?}: again: {error:#}", one.configuration.name),
+        }
+    }
+    BTreeMap::new()
 }
 
 fn plural(policies: usize) -> &'static str {

@@ -1,5 +1,6 @@
 //! What people and programs get to see.
 
+mod chart;
 mod table;
 
 use crate::machine::Head;
@@ -21,7 +22,10 @@ pub fn write(out: &Path, head: &Head, rows: &[Row]) -> Result<()> {
     let json = out.join("bench.json");
     let text = serde_json::to_string_pretty(&Document { head, rows })? + "\n";
     std::fs::write(&json, text).with_context(|| format!("cannot write {}", json.display()))?;
+    let picture = out.join("bench.svg");
+    std::fs::write(&picture, chart::svg(head, rows))
+        .with_context(|| format!("cannot write {}", picture.display()))?;
     print!("{}", table::text(head, rows));
-    println!("written: {}", json.display());
+    println!("written: {} and {}", json.display(), picture.display());
     Ok(())
 }

@@ -67,8 +67,19 @@ pub struct Configuration {
     pub apply: fn(&Cluster, usize) -> Result<()>,
 }
 
+/// No node between the pod and the outside host: what is left is the ends' own.
+pub const DIRECT: &str = "direct";
+
 /// All configurations, in the order in which a round runs them.
-pub const ALL: [Configuration; 12] = [
+pub const ALL: [Configuration; 13] = [
+    Configuration {
+        name: DIRECT,
+        label: "one direct link, no node between",
+        kind: Kind::Baseline,
+        source: Source::Pod,
+        scales: false,
+        apply: plain::direct,
+    },
     Configuration {
         name: "plain",
         label: "plain routing over the same two hops",

@@ -1,8 +1,20 @@
 //! What the others are measured against.
 
 use super::tunnel;
-use crate::cluster::{Cluster, NODE, PODS};
+use crate::cluster::{Cluster, NODE, OUTSIDE, POD, PODS};
 use anyhow::Result;
+
+/// The pod and the outside host on one link; the nodes are left out.
+pub fn direct(cluster: &Cluster, _: usize) -> Result<()> {
+    cluster.pod.ip("link del eth0\n")?;
+    cluster.outside.ip("link del eth0\n")?;
+    let outside = &cluster.outside.name;
+    cluster.pod.ip(&format!("link add eth0 mtu 1450 type veth peer name eth0 mtu 1450 netns {outside}\n"))?;
+    cluster
+        .outside
+        .ip(&format!("addr add {OUTSIDE}/32 dev eth0\nlink set eth0 up\nroute add {POD} dev eth0\n"))?;
+    cluster.pod.ip(&format!("addr add {POD}/32 dev eth0\nlink set eth0 up\nroute add {OUTSIDE} dev eth0\n"))
+}
 
 /// The routes that every cluster has.
 pub fn routing(_: &Cluster, _: usize) -> Result<()> {

@@ -1,0 +1,104 @@
+//! What flows and pods cost in memory: the kernel's own account of the pinned maps, and the agents' resident memory.
+
+use super::{Egret, manifests};
+use crate::cluster::{Cluster, OUTSIDE};
+use crate::process::Running;
+use crate::rows::Samples;
+use crate::steer::FIRST;
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::process::Command;
+
+/// Flows opened to see what one costs.
+const FLOWS: u64 = 100_000;
+
+/// Names of figures, as in rows.
+mod figure {
+    pub const NODE_MAPS: &str = "node_maps_memory";
+    pub const GATEWAY_MAPS: &str = "gateway_maps_memory";
+    pub const AGENT: &str = "node_agent_memory";
+    pub const PER_FLOW: &str = "node_memory_per_flow";
+    pub const GATEWAY_PER_FLOW: &str = "gateway_memory_per_flow";
+}
+
+/// Records memory with this many policies, and, with one policy, what a flow costs. Leaves flows behind.
+pub fn record(
+    egret: &Egret,
+    cluster: &Cluster,
+    config: &str,
+    policies: usize,
+    samples: &mut Samples,
+) -> Result<()> {
+    let before = [egret.maps(manifests::NODE)?, egret.maps(manifests::GATEWAY)?];
+    samples.add(config, figure::NODE_MAPS, policies, 0, before[0] as f64);
+    samples.add(config, figure::GATEWAY_MAPS, policies, 0, before[1] as f64);
+    samples.add(config, figure::AGENT, policies, 0, egret.resident()? as f64);
+    if policies > 1 {
+        return Ok(());
+    }
+    let (cpu, to, flows) = (FIRST.to_string(), OUTSIDE.to_string(), FLOWS.to_string());
+    Running::start(&cluster.pod, &["flows", "--cpu", &cpu, "--to", &to, "--rate", &flows])?.result()?;
+    let opened = egret.entries(manifests::NODE, "flows")?.max(1) as f64;
+    let after = [egret.maps(manifests::NODE)?, egret.maps(manifests::GATEWAY)?];
+    let per_flow = |host: usize| (after[host] as f64 - before[host] as f64) / opened;
+    samples.add(config, figure::PER_FLOW, policies, 0, per_flow(0));
+    samples.add(config, figure::GATEWAY_PER_FLOW, policies, 0, per_flow(1));
+    Ok(())
+}
+
+impl Egret {
+    /// Bytes that the kernel accounts to a node's maps.
+    fn maps(&self, node: &str) -> Result<u64> {
+        let mut bytes = 0;
+        for path in self.pinned(node)? {
+            let shown = bpftool(&["map", "show", "pinned", &path])?;
+            bytes += shown["bytes_memlock"].as_u64().unwrap_or_default();
+        }
+        Ok(bytes)
+    }
+
+    /// Entries of one map, counted in the kernel's dump.
+    fn entries(&self, node: &str, map: &str) -> Result<u64> {
+        let path = self
+            .pinned(node)?
+            .into_iter()
+            .find(|path| path.rsplit('/').next() == Some(map))
+            .with_context(|| format!("{node} has no pinned map {map}"))?;
+        let dump = bpftool(&["map", "dump", "pinned", &path])?;
+        Ok(dump.as_array().map(|entries| entries.len() as u64).unwrap_or_default())
+    }
+
+    /// Pinned maps of a node; links and programs may be pinned beside them.
+    fn pinned(&self, node: &str) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        let mut rest = vec![self.pins(node)];
+        while let Some(directory) = rest.pop() {
+            for entry in std::fs::read_dir(&directory)? {
+                let entry = entry?;
+                let path = entry.path().display().to_string();
+                if entry.file_type()?.is_dir() {
+                    rest.push(path);
+                } else if bpftool(&["map", "show", "pinned", &path]).is_ok() {
+                    found.push(path);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Bytes of resident memory of the agent on the pod's node.
+    fn resident(&self) -> Result<u64> {
+        let pid = self.children.get(1).context("no agent")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let kilobytes = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().split(' ').next()?.parse().ok());
+        Ok(kilobytes.unwrap_or(0_u64) * 1024)
+    }
+}
+
+fn bpftool(arguments: &[&str]) -> Result<Value> {
+    let output = Command::new("bpftool").arg("-j").args(arguments).output().context("cannot run bpftool")?;
+    anyhow::ensure!(output.status.success(), "bpftool {arguments:?} failed");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
