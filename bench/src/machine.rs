@@ -1,7 +1,8 @@
 //! Where the figures come from.
 
+use crate::cpus::{FIRST, SECOND};
+use crate::load::echo;
 use crate::run::Options;
-use crate::steer::{FIRST, SECOND};
 use serde::Serialize;
 
 /// The head of a result: machine, kernel, time, and who did what where.
@@ -41,22 +42,22 @@ impl Head {
                     (outside host): network namespaces joined by veth pairs, MTU 1500, the pod's 1450; all on one machine"
                 .into(),
             pinning: format!(
-                "the pod's load on CPU {FIRST}, the outside host's on CPU {SECOND}; forwarding runs on the CPU that sends. \
-                 Where the gateway's CPU time is measured, receive packet steering moves the work of g1 to CPU {SECOND} and \
-                 everything else runs on CPU {FIRST}. Egret's agents and controller run \
-                 on CPU {SECOND}"
+                "the pod's load on CPU {FIRST}, the outside host's and Egret's programs on CPU {SECOND}; forwarding runs on the \
+                 CPU that sends. Where the gateway's CPU time is measured, everything is on CPU {FIRST}"
             ),
             method: vec![
                 "UDP: 64 bytes of payload, batches of 32 (sendmmsg); what arrives is counted".into(),
                 "connections: connect, one byte each way, close; 16 at a time in one thread".into(),
                 "round trip: one byte each way on an open connection".into(),
                 format!(
-                    "gateway CPU per packet: {steady} datagrams a second and their echoes; time that a process of idle priority \
-                     on the gateway's CPU was kept from running, less the same without traffic"
+                    "gateway CPU per packet: {steady} datagrams a second in bursts of {} and their echoes; run time of the NAPI \
+                     threads that the gateway's two devices are given for it, as the scheduler counts it",
+                    echo::burst(steady)
                 ),
                 format!(
-                    "outside CPU per connection: {paced} connections a second, time of both CPUs counted in the same way, less \
-                     that of the same connections over one direct link between the pod and the outside host"
+                    "outside CPU per connection: {paced} connections a second; CPU time of client, server, ksoftirqd and \
+                     Egret's agents (less what those take when idle): forwarding runs in their name; less the same over one \
+                     direct link between the pod and the outside host"
                 ),
                 "several policies: each selects one pod of n1 with an egress address of its own; the measured pod's rule \
                  stands in the middle"

@@ -2,17 +2,19 @@
 
 mod cleanup;
 mod cluster;
+mod cpus;
 mod egret;
+mod gateway;
 mod load;
 mod machine;
 mod measure;
 mod namespace;
+mod plan;
 mod process;
 mod report;
 mod rows;
 mod rules;
 mod run;
-mod steer;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,11 +1,13 @@
 //! One figure: the loads it needs, where they run, and what is made of what they measured.
 
 use crate::cluster::{Cluster, OUTSIDE};
+use crate::cpus::{FIRST, SECOND};
+use crate::gateway::{Threads, processes};
 use crate::load::Measured;
+use crate::load::clock::cpu_time;
 use crate::namespace::run;
 use crate::process::Running;
-use crate::steer::{FIRST, SECOND, Steering};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 
@@ -24,8 +26,6 @@ pub enum Metric {
     Gateway,
     /// CPU time of everything per new connection; less that of a direct link it is what the nodes between spend.
     Outside,
-    /// CPU time of both nodes per new connection by steering; what is put into the pod at once is counted, too.
-    Nodes,
 }
 
 /// How long a figure is measured, in milliseconds, and how fast the steady loads are.
@@ -37,6 +37,15 @@ pub struct Effort {
     pub steady: u64,
     /// Connections per second while their cost is measured.
     pub paced: u64,
+}
+
+/// Egret's own programs in a cluster; none in the others.
+#[derive(Clone, Debug, Default)]
+pub struct Programs {
+    /// The agents.
+    pub pids: Vec<i32>,
+    /// Their CPU time when nothing happens, seconds per second.
+    pub idle: f64,
 }
 
 /// Names of figures, as in rows.
@@ -53,10 +62,8 @@ pub mod figure {
     pub const RTT_P99: &str = "round_trip_p99";
     /// CPU time of the gateway per packet.
     pub const GATEWAY: &str = "gateway_cpu_per_packet";
-    /// CPU time of both CPUs per connection, the ends' included.
+    /// CPU time of everything per connection, the ends' included.
     pub const WHOLE: &str = "cpu_per_connection";
-    /// CPU time of both nodes per connection, by steering.
-    pub const NODES: &str = "nodes_cpu_per_connection";
     /// CPU time outside the end hosts per connection.
     pub const OUTSIDE: &str = "outside_cpu_per_connection";
 }
@@ -67,7 +74,7 @@ pub fn unit(figure: &str) -> &'static str {
         figure::TCP => "Gbit/s",
         figure::PPS => "packets/s",
         figure::CPS => "connections/s",
-        figure::RTT_P50 | figure::RTT_P99 | figure::OUTSIDE | figure::WHOLE | figure::NODES => "us",
+        figure::RTT_P50 | figure::RTT_P99 | figure::OUTSIDE | figure::WHOLE => "us",
         figure::GATEWAY => "ns",
         _ => "bytes",
     }
@@ -79,7 +86,13 @@ pub fn less_is_better(figure: &str) -> bool {
 }
 
 /// Measures once.
-pub fn measure(cluster: &Cluster, metric: Metric, effort: Effort) -> Result<BTreeMap<&'static str, f64>> {
+/// `programs` are those of Egret in this cluster, and the CPU time they take when nothing happens.
+pub fn measure(
+    cluster: &Cluster,
+    metric: Metric,
+    effort: Effort,
+    programs: &Programs,
+) -> Result<BTreeMap<&'static str, f64>> {
     let mut figures = BTreeMap::new();
     match metric {
         Metric::Tcp => {
@@ -90,7 +103,7 @@ pub fn measure(cluster: &Cluster, metric: Metric, effort: Effort) -> Result<BTre
             figures.insert(figure::PPS, pushed(cluster, "packet", effort)?.per_second());
         }
         Metric::Cps => {
-            let measured = connections(cluster, SECOND, effort, 0)?.result()?;
+            let measured = connections(cluster, effort, 0, &[])?;
             forget_connections(cluster)?;
             figures.insert(figure::CPS, complete(&measured)?.per_second());
         }
@@ -101,22 +114,24 @@ pub fn measure(cluster: &Cluster, metric: Metric, effort: Effort) -> Result<BTre
             figures.insert(figure::RTT_P99, p99 as f64 / 1e3);
         }
         Metric::Gateway => {
-            Steering::Gateway.set(cluster)?;
-            let cost = cost(&[SECOND], || echo(cluster, effort), effort);
-            Steering::Off.set(cluster)?;
-            figures.insert(figure::GATEWAY, cost?);
+            let threads = Threads::begin(cluster)?;
+            let before = (cpu_time(&threads.gateway)?, cluster.gateway.received()?);
+            echo(cluster, effort)?;
+            let packets = cluster.gateway.received()? - before.1;
+            let spent = cpu_time(&threads.gateway)? - before.0;
+            ensure!(
+                packets * 1000 > effort.steady * effort.time,
+                "only {packets} packets reached the gateway"
+            );
+            figures.insert(figure::GATEWAY, spent as f64 / packets as f64);
         }
         Metric::Outside => {
-            let cost = cost(&[FIRST, SECOND], || connections(cluster, SECOND, effort, effort.paced), effort)?;
+            let mut watched: Vec<i32> = processes("ksoftirqd/").into_iter().chain([0]).collect();
+            watched.extend(&programs.pids);
+            let measured = connections(cluster, effort, effort.paced, &watched)?;
             forget_connections(cluster)?;
-            figures.insert(figure::WHOLE, cost / 1e3);
-        }
-        Metric::Nodes => {
-            Steering::Nodes.set(cluster)?;
-            let cost = cost(&[SECOND], || connections(cluster, FIRST, effort, effort.paced), effort);
-            Steering::Off.set(cluster)?;
-            forget_connections(cluster)?;
-            figures.insert(figure::NODES, cost? / 1e3);
+            let spent = measured.spent as f64 - programs.idle * measured.seconds() * 1e9;
+            figures.insert(figure::WHOLE, spent / complete(&measured)?.count as f64 / 1e3);
         }
     }
     Ok(figures)
@@ -132,90 +147,40 @@ fn pushed(cluster: &Cluster, what: &str, effort: Effort) -> Result<Measured> {
     sink.result()
 }
 
-/// A client in the pod and the server that it needs.
-struct Pair {
-    client: Running,
-    _server: Running,
+/// A client in the pod and the server that it needs. A watched process 0 stands for both.
+fn pair(cluster: &Cluster, server: &[&str], client: &[&str], watched: &[i32]) -> Result<Measured> {
+    let server = Running::start(&cluster.outside, server)?;
+    let mut pids: Vec<String> = watched.iter().map(ToString::to_string).collect();
+    if watched.contains(&0) {
+        pids.push(server.pid().to_string());
+    }
+    let (to, pids) = (OUTSIDE.to_string(), pids.join(","));
+    let mut client = client.to_vec();
+    client.extend(["--to", &to]);
+    if !pids.is_empty() {
+        client.extend(["--watch", &pids]);
+    }
+    Running::start(&cluster.pod, &client)?.result()
 }
 
-impl Pair {
-    fn start(cluster: &Cluster, server: &[&str], client: &[&str]) -> Result<Self> {
-        let server = Running::start(&cluster.outside, server)?;
-        Ok(Self { client: Running::start(&cluster.pod, client)?, _server: server })
-    }
-
-    fn result(self) -> Result<Measured> {
-        self.client.result()
-    }
-}
-
-fn connections(cluster: &Cluster, server: usize, effort: Effort, rate: u64) -> Result<Pair> {
-    let [first, server, time, rate] =
-        [FIRST as u64, server as u64, effort.time, rate].map(|number| number.to_string());
-    let to = OUTSIDE.to_string();
-    Pair::start(
-        cluster,
-        &["connection-server", "--cpu", &server],
-        &["connection-client", "--cpu", &first, "--to", &to, "--time", &time, "--rate", &rate],
-    )
+fn connections(cluster: &Cluster, effort: Effort, rate: u64, watched: &[i32]) -> Result<Measured> {
+    let [first, second, time, rate] =
+        [FIRST as u64, SECOND as u64, effort.time, rate].map(|number| number.to_string());
+    let client = ["connection-client", "--cpu", &first, "--time", &time, "--rate", &rate];
+    pair(cluster, &["connection-server", "--cpu", &second], &client, watched)
 }
 
 fn round_trips(cluster: &Cluster, effort: Effort) -> Result<Measured> {
-    let (first, second, time, to) =
-        (FIRST.to_string(), SECOND.to_string(), (effort.time / 2).to_string(), OUTSIDE.to_string());
-    Pair::start(
-        cluster,
-        &["connection-server", "--cpu", &second],
-        &["ping-pong", "--cpu", &first, "--to", &to, "--time", &time],
-    )?
-    .result()
+    let [first, second, time] =
+        [FIRST as u64, SECOND as u64, effort.time / 2].map(|number| number.to_string());
+    let client = ["ping-pong", "--cpu", &first, "--time", &time];
+    pair(cluster, &["connection-server", "--cpu", &second], &client, &[])
 }
 
-fn echo(cluster: &Cluster, effort: Effort) -> Result<Pair> {
-    let (first, time, to, rate) =
-        (FIRST.to_string(), effort.time.to_string(), OUTSIDE.to_string(), effort.steady.to_string());
-    Pair::start(
-        cluster,
-        &["echo-server", "--cpu", &first],
-        &["echo-client", "--cpu", &first, "--to", &to, "--time", &time, "--rate", &rate],
-    )
-}
-
-/// Nanoseconds of these CPUs for one unit of a steady load, less what they lose when nothing is sent.
-fn cost(cpus: &[usize], load: impl Fn() -> Result<Pair>, effort: Effort) -> Result<f64> {
-    const IDLE: u64 = 200;
-    let time = (effort.time + IDLE + 400).to_string();
-    let soakers: Vec<Running> = cpus
-        .iter()
-        .map(|cpu| Running::start_idle(&["soak", "--cpu", &cpu.to_string(), "--time", &time]))
-        .collect::<Result<_>>()?;
-    std::thread::sleep(std::time::Duration::from_millis(IDLE));
-    let measured = load()?.result()?;
-    let units = match measured.returned {
-        0 => complete(&measured)?.count,
-        back => {
-            let lost = 1.0 - back as f64 / measured.count as f64;
-            ensure!(lost < 0.02, "{:.1} % of the steady load was lost", lost * 100.0);
-            measured.count + back
-        }
-    };
-    let mut spent = 0.0;
-    for soaker in soakers {
-        let soaked = soaker.result()?;
-        let idle = lost(&soaked, soaked.from, soaked.from + IDLE * 1_000_000)?;
-        let busy = lost(&soaked, measured.from, measured.to)?;
-        spent += busy as f64 - idle as f64 * (measured.seconds() * 1e3 / IDLE as f64);
-    }
-    Ok(spent.max(0.0) / units as f64)
-}
-
-/// Nanoseconds that the soaker lost between two moments.
-fn lost(soaked: &Measured, from: u64, to: u64) -> Result<u64> {
-    let at = |moment: u64| soaked.lost.iter().find(|(time, _)| *time >= moment).map(|(_, lost)| *lost);
-    match (at(from), at(to)) {
-        (Some(before), Some(after)) => Ok(after - before),
-        _ => bail!("the soaker ended before the load did"),
-    }
+fn echo(cluster: &Cluster, effort: Effort) -> Result<Measured> {
+    let [first, time, rate] = [FIRST as u64, effort.time, effort.steady].map(|number| number.to_string());
+    let client = ["echo-client", "--cpu", &first, "--time", &time, "--rate", &rate];
+    pair(cluster, &["echo-server", "--cpu", &first], &client, &[])
 }
 
 fn complete(measured: &Measured) -> Result<&Measured> {
@@ -238,12 +203,8 @@ fn forget_connections(cluster: &Cluster) -> Result<()> {
 
 /// The source that the outside host sees for a connection of the pod.
 pub fn seen(cluster: &Cluster) -> Result<String> {
-    let (first, to) = (FIRST.to_string(), OUTSIDE.to_string());
-    let measured = Pair::start(
-        cluster,
-        &["who", "--cpu", &first, "--to", "0.0.0.0"],
-        &["who", "--cpu", &first, "--to", &to, "--time", "3000"],
-    )?
-    .result()?;
+    let first = FIRST.to_string();
+    let server = ["who", "--cpu", &first, "--to", "0.0.0.0"];
+    let measured = pair(cluster, &server, &["who", "--cpu", &first, "--time", "3000"], &[])?;
     measured.seen.context("the outside host saw nobody")
 }

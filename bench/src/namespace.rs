@@ -1,6 +1,8 @@
 //! Network namespaces: made by name, entered by command, found again after a bench that was killed.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sched::{CloneFlags, setns};
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -43,6 +45,24 @@ impl Namespace {
     pub fn feed(&self, program: &[&str], text: &str) -> Result<()> {
         run(self.command(program[0]).args(&program[1..]), Some(text))
             .with_context(|| format!("in {}", self.name))
+    }
+
+    /// Packets that its Ethernet devices have taken in.
+    pub fn received(&self) -> Result<u64> {
+        let path = Path::new(NAMESPACES).join(&self.name);
+        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        // a thread of its own: it stays in the namespace
+        let read = std::thread::spawn(move || -> Result<String> {
+            setns(file, CloneFlags::CLONE_NEWNET)?;
+            Ok(std::fs::read_to_string("/proc/thread-self/net/dev")?)
+        });
+        let table = read.join().map_err(|_| anyhow!("cannot read the counters of {}", self.name))??;
+        let packets = |line: &str| {
+            let (device, counters) = line.split_once(':')?;
+            device.trim().starts_with("eth").then_some(())?;
+            counters.split_whitespace().nth(1)?.parse::<u64>().ok()
+        };
+        Ok(table.lines().filter_map(packets).sum())
     }
 
     /// Runs a shell script inside, with the namespace's own `/sys`.

@@ -4,7 +4,7 @@ use crate::load::Measured;
 use crate::namespace::Namespace;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 /// A running load process. It ends when this is dropped.
 pub struct Running {
@@ -18,19 +18,7 @@ impl Running {
     pub fn start(namespace: &Namespace, arguments: &[&str]) -> Result<Self> {
         let mut command = namespace.command(std::env::current_exe()?);
         command.arg("load").args(arguments);
-        Self::spawn(command, format!("{} in {}", arguments.join(" "), namespace.name))
-    }
-
-    /// Starts a load at the least priority: it gets the time that nobody else of this bench wants. With `chrt --fifo 2
-    /// egret-bench run` (for a machine that others use, too) everything here comes before everybody else.
-    pub fn start_idle(arguments: &[&str]) -> Result<Self> {
-        let mut command = Command::new("chrt");
-        let priority = if real_time() { ["--fifo", "1"] } else { ["--idle", "0"] };
-        command.args(priority).arg(std::env::current_exe()?).arg("load").args(arguments);
-        Self::spawn(command, arguments.join(" "))
-    }
-
-    fn spawn(mut command: Command, what: String) -> Result<Self> {
+        let what = format!("{} in {}", arguments.join(" "), namespace.name);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -43,6 +31,11 @@ impl Running {
             bail!("{}: said {line:?} instead of being ready", running.what);
         }
         Ok(running)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn line(&mut self) -> Result<String> {
@@ -65,11 +58,4 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn real_time() -> bool {
-    const POLICY: usize = 38;
-    let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = status.rsplit(") ").next().unwrap_or_default();
-    after_name.split(' ').nth(POLICY) == Some("1")
 }

@@ -2,15 +2,17 @@
 
 use crate::cluster::Cluster;
 use crate::egret::{self, Egret};
+use crate::load::clock::cpu_time;
 use crate::machine::Head;
 use crate::measure::figure;
-use crate::measure::{self, Effort, Metric};
+use crate::measure::{self, Effort, Metric, Programs};
 use crate::rows::Samples;
 use crate::rules::{ALL, Configuration, Kind};
-use crate::{cleanup, report, rules};
+use crate::{cleanup, plan, report, rules};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What to run.
 #[derive(clap::Args, Clone, Debug)]
@@ -47,6 +49,12 @@ pub struct Options {
     pub out: PathBuf,
 }
 
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| wanted == name)
+    }
+}
+
 /// One policy: everything. More: what a growing rule set would show.
 const FULL: [Metric; 6] =
     [Metric::Tcp, Metric::Pps, Metric::Cps, Metric::Rtt, Metric::Gateway, Metric::Outside];
@@ -64,7 +72,12 @@ pub fn run(options: &Options) -> Result<()> {
     cleanup::remove(std::process::id() as i32);
     result?;
     samples.less_base(figure::WHOLE, rules::DIRECT, figure::OUTSIDE);
-    report::write(&options.out, &head, &samples.rows())
+    let mut rows = samples.rows();
+    if options.wants(plan::NAME) && options.metric.is_empty() && !options.quick {
+        eprintln!("plan time in a cluster of 5,000 nodes");
+        rows.extend(plan::measure()?);
+    }
+    report::write(&options.out, &head, &rows)
 }
 
 /// One configuration, up and running.
@@ -72,6 +85,7 @@ struct Built {
     configuration: Configuration,
     cluster: Cluster,
     egret: Option<Egret>,
+    programs: Programs,
 }
 
 impl Built {
@@ -84,7 +98,7 @@ impl Built {
             }
             _ => None,
         };
-        Ok(Self { configuration, cluster, egret })
+        Ok(Self { configuration, cluster, egret, programs: Programs::default() })
     }
 
     /// Figures of a way out with a wrong source would be worth nothing.
@@ -92,6 +106,17 @@ impl Built {
         let seen = measure::seen(&self.cluster).context("no connection")?;
         let expected = self.configuration.source.address().to_string();
         ensure!(seen == expected, "the outside host sees {seen} instead of {expected}");
+        Ok(())
+    }
+
+    /// Agents probe and sweep even if nothing happens: that is no connection's cost.
+    fn watch_idle(&mut self, over: Duration) -> Result<()> {
+        let Some(egret) = &self.egret else { return Ok(()) };
+        let pids = egret.agents();
+        let before = cpu_time(&pids)?;
+        std::thread::sleep(over);
+        let idle = (cpu_time(&pids)? - before) as f64 / over.as_nanos() as f64;
+        self.programs = Programs { pids, idle };
         Ok(())
     }
 
@@ -112,7 +137,7 @@ fn settled(options: &Options) -> Result<Options> {
         options.egret = Some(std::env::current_exe()?.with_file_name("egret"));
     }
     for name in &options.only {
-        let known: Vec<&str> = ALL.iter().map(|one| one.name).collect();
+        let known: Vec<&str> = ALL.iter().map(|one| one.name).chain([plan::NAME]).collect();
         ensure!(
             known.contains(&name.as_str()),
             "--only {name}: no such configuration; there are {}",
@@ -125,11 +150,11 @@ fn settled(options: &Options) -> Result<Options> {
 
 fn measure_all(options: &Options, samples: &mut Samples) -> Result<()> {
     for &policies in &options.policies {
-        let asked = |one: &&Configuration| {
-            options.only.is_empty() || options.only.iter().any(|name| name == one.name)
-        };
-        let configurations: Vec<Configuration> =
-            ALL.iter().filter(asked).filter(|one| policies == 1 || one.scales).copied().collect();
+        let configurations: Vec<Configuration> = ALL
+            .iter()
+            .filter(|one| options.wants(one.name) && (policies == 1 || one.scales))
+            .copied()
+            .collect();
         let mut metrics = if policies == 1 { FULL.to_vec() } else { SCALED.to_vec() };
         if !options.metric.is_empty() {
             metrics = options.metric.clone();
@@ -139,8 +164,9 @@ fn measure_all(options: &Options, samples: &mut Samples) -> Result<()> {
         for configuration in configurations {
             built.push(Built::new(configuration, policies, options).with_context(|| configuration.label)?);
         }
-        for one in &built {
+        for one in &mut built {
             one.check().with_context(|| one.configuration.label)?;
+            one.watch_idle(Duration::from_millis(options.time))?;
         }
         rounds(options, samples, &built, &metrics, policies);
         for one in built {
@@ -158,7 +184,10 @@ fn rounds(options: &Options, samples: &mut Samples, built: &[Built], metrics: &[
     for round in 0..options.reps {
         eprintln!("{policies} {}: round {} of {}", plural(policies), round + 1, options.reps);
         for &metric in metrics {
-            for one in built {
+            for one in built
+                .iter()
+                .filter(|one| one.configuration.name != rules::DIRECT || metric == Metric::Outside)
+            {
                 for (figure, value) in attempt(one, metric, effort) {
                     samples.add(one.configuration.name, figure, policies, round, value);
                 }
@@ -171,7 +200,7 @@ fn rounds(options: &Options, samples: &mut Samples, built: &[Built], metrics: &[
 /// each time.
 fn attempt(one: &Built, metric: Metric, effort: Effort) -> BTreeMap<&'static str, f64> {
     for _ in 0..3 {
-        match measure::measure(&one.cluster, metric, effort) {
+        match measure::measure(&one.cluster, metric, effort, &one.programs) {
             Ok(figures) => return figures,
             Err(error) => eprintln!("{}: {metric:?}: again: {error:#}", one.configuration.name),
         }

@@ -2,9 +2,9 @@
 
 use super::{Egret, manifests};
 use crate::cluster::{Cluster, OUTSIDE};
+use crate::cpus::FIRST;
 use crate::process::Running;
 use crate::rows::Samples;
-use crate::steer::FIRST;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::process::Command;

@@ -7,8 +7,8 @@ pub use memory::record as record_memory;
 
 use crate::cleanup;
 use crate::cluster::Cluster;
+use crate::cpus::SECOND;
 use crate::namespace::Namespace;
-use crate::steer::SECOND;
 use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
@@ -71,6 +71,11 @@ impl Egret {
         self.directory.join("bpf").join(node).display().to_string()
     }
 
+    /// Process ids of the agents.
+    pub fn agents(&self) -> Vec<i32> {
+        self.children.iter().skip(1).map(|child| child.id() as i32).collect()
+    }
+
     /// Every address is given out, and every agent has applied a plan made from all that the controller decided.
     fn wait(&mut self, policies: usize) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -93,7 +98,9 @@ impl Egret {
 
     fn waits_for(&self, policies: usize) -> Option<String> {
         let state = self.directory.join("store/.egret");
-        let controller = read(&state.join("controller.json"))?;
+        let Some(controller) = read(&state.join("controller.json")) else {
+            return Some("the controller has decided nothing".into());
+        };
         let given =
             fs::read_dir(state.join("records/EgressAddress")).map(Iterator::count).unwrap_or_default();
         if given < policies {

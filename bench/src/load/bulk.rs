@@ -15,7 +15,7 @@ pub fn sink(sink: &Sink) -> Result<Measured> {
     let listener = listen(PORT)?;
     ready()?;
     let (mut stream, _) = listener.accept()?;
-    let mut window = Window::open(sink.time)?;
+    let mut window = Window::open(sink.time, &[])?;
     let mut chunk = vec![0; 2 * CHUNK];
     let mut bytes = 0;
     loop {

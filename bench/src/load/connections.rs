@@ -42,7 +42,7 @@ pub fn client(source: &Source) -> Result<Measured> {
     let (mut done, mut errors) = (0, 0);
     ready()?;
     let start = now()?;
-    let mut window = Window::open(source.time)?;
+    let mut window = Window::open(source.time, &source.watch)?;
     loop {
         let due = match source.rate {
             0 => u64::MAX,
@@ -59,7 +59,14 @@ pub fn client(source: &Source) -> Result<Measured> {
         }
         if let Some(span) = window.over([done, errors])? {
             let [count, errors] = span.counts;
-            return Ok(Measured { from: span.from, to: span.to, count, errors, ..Measured::default() });
+            return Ok(Measured {
+                from: span.from,
+                to: span.to,
+                count,
+                errors,
+                spent: span.spent,
+                ..Measured::default()
+            });
         }
     }
 }

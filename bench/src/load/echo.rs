@@ -11,6 +11,11 @@ use std::time::Duration;
 const PORT: u16 = 5203;
 const TICK: u64 = 500_000;
 
+/// Datagrams in a burst at a rate.
+pub fn burst(rate: u64) -> u64 {
+    rate * TICK / 1_000_000_000
+}
+
 /// Sends every datagram back, for ever.
 pub fn server() -> Result<Measured> {
     let socket = socket(PORT)?;
@@ -30,7 +35,7 @@ pub fn client(source: &Source) -> Result<Measured> {
     let (mut sent, mut returned) = (0, 0);
     ready()?;
     let start = now()?;
-    let mut window = Window::open(source.time)?;
+    let mut window = Window::open(source.time, &[])?;
     let mut tick = start;
     loop {
         let due = ((tick - start) as u128 * source.rate as u128 / 1_000_000_000) as u64;

@@ -2,14 +2,13 @@
 //! A process announces `ready`, does its work, and prints one line of JSON.
 
 mod bulk;
-mod clock;
+pub mod clock;
 mod connections;
-mod echo;
+pub mod echo;
 mod flows;
 mod packets;
 mod ping_pong;
 mod serve;
-mod soak;
 mod who;
 
 use anyhow::{Context, Result};
@@ -49,8 +48,6 @@ pub enum Load {
     Flows(Source),
     /// Asks the outside host which source it sees.
     Who(Source),
-    /// Spins at idle priority and notes each moment in which it did not run.
-    Soak(Sink),
 }
 
 /// A process that waits for traffic.
@@ -79,6 +76,9 @@ pub struct Source {
     /// Packets per second, or the number of flows.
     #[arg(long, default_value_t = 0)]
     pub rate: u64,
+    /// Processes whose CPU time in the window is wanted; 0 is this one.
+    #[arg(long, value_delimiter = ',')]
+    pub watch: Vec<i32>,
 }
 
 /// What a load process measured.
@@ -102,9 +102,9 @@ pub struct Measured {
     /// The address that the outside host saw.
     #[serde(default)]
     pub seen: Option<String>,
-    /// Of the soaker: (monotonic time, nanoseconds lost so far), every few milliseconds.
+    /// CPU time of the watched processes in the window, nanoseconds.
     #[serde(default)]
-    pub lost: Vec<(u64, u64)>,
+    pub spent: u64,
 }
 
 impl Measured {
@@ -134,7 +134,6 @@ pub fn run(load: &Load) -> Result<()> {
         Load::PingPong(source) => on(source.cpu).and_then(|()| ping_pong::client(source)),
         Load::Flows(source) => on(source.cpu).and_then(|()| flows::open(source)),
         Load::Who(source) => on(source.cpu).and_then(|()| who::ask(source)),
-        Load::Soak(sink) => on(sink.cpu).and_then(|()| soak::soak(sink)),
     }?;
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())

@@ -56,7 +56,7 @@ pub fn sink(sink: &Sink) -> Result<Measured> {
     let mut headers = MultiHeaders::preallocate(BATCH, None);
     ready()?;
     let mut packets = take(&socket, &mut headers, MsgFlags::MSG_WAITFORONE)? as u64;
-    let mut window = Window::open(sink.time)?;
+    let mut window = Window::open(sink.time, &[])?;
     loop {
         packets += take(&socket, &mut headers, MsgFlags::MSG_WAITFORONE)? as u64;
         if let Some(span) = window.over([packets, 0])? {

@@ -13,7 +13,7 @@ pub fn client(source: &Source) -> Result<Measured> {
     stream.set_nodelay(true)?;
     let mut byte = [0x45];
     let mut times = Vec::new();
-    let mut window = Window::open(source.time)?;
+    let mut window = Window::open(source.time, &[])?;
     ready()?;
     loop {
         let before = now()?;

@@ -50,7 +50,8 @@ pub fn svg(head: &Head, rows: &[Row]) -> String {
     for (figure, title) in PANELS {
         top = panel(&mut body, rows, figure, title, 1, top + 34);
     }
-    let mut counts: Vec<usize> = rows.iter().map(|row| row.policies).filter(|count| *count > 1).collect();
+    let mut counts: Vec<usize> =
+        rows.iter().filter(|row| row.config == BASE && row.policies > 1).map(|row| row.policies).collect();
     counts.sort_unstable();
     counts.dedup();
     for (figure, title) in PANELS {

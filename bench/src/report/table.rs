@@ -2,6 +2,7 @@
 
 use crate::machine::Head;
 use crate::measure::figure;
+use crate::plan;
 use crate::rows::{Row, find};
 use crate::rules::ALL;
 use comfy_table::{Cell, CellAlignment, Table, presets};
@@ -26,8 +27,13 @@ pub fn text(head: &Head, rows: &[Row]) -> String {
         "One policy: median (smallest..largest), and the share of plain routing.\n{}",
         one(rows)
     );
-    if rows.iter().any(|row| row.policies > 1) {
+    if rows.iter().any(|row| row.policies > 1 && COLUMNS.iter().any(|(figure, _)| row.metric == *figure)) {
         let _ = writeln!(text, "\nMore policies: median, and the share of plain routing.\n{}", scaled(rows));
+    }
+    let others: Vec<&Row> =
+        rows.iter().filter(|row| row.unit == "bytes" || row.config == plan::NAME).collect();
+    if !others.is_empty() {
+        let _ = writeln!(text, "\nMemory and plan time: median (smallest..largest).\n{}", rest(&others));
     }
     text
 }
@@ -51,7 +57,8 @@ fn one(rows: &[Row]) -> Table {
 }
 
 fn scaled(rows: &[Row]) -> Table {
-    let mut counts: Vec<usize> = rows.iter().map(|row| row.policies).collect();
+    let ours = |row: &&Row| COLUMNS.iter().any(|(figure, _)| row.metric == *figure);
+    let mut counts: Vec<usize> = rows.iter().filter(ours).map(|row| row.policies).collect();
     counts.sort_unstable();
     counts.dedup();
     let figures: Vec<_> = COLUMNS
@@ -75,14 +82,30 @@ fn scaled(rows: &[Row]) -> Table {
     table
 }
 
+fn rest(rows: &[&Row]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["", "", "policies", "", ""]);
+    for row in rows {
+        let words = row.metric.replace('_', " ");
+        let cells = [row.config.clone(), words].map(Cell::new);
+        let numbers = [number(row.policies as f64), spread(row)].map(right);
+        table.add_row(cells.into_iter().chain(numbers).chain([Cell::new(&row.unit)]));
+    }
+    table
+}
+
 fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
+fn spread(row: &Row) -> String {
+    let [median, least, most] = [row.spread.median, row.spread.min, row.spread.max].map(number);
+    if row.n == 1 { median } else { format!("{median} ({least}..{most})") }
+}
+
 fn full(row: &Row) -> String {
-    let spread = row.spread;
-    let numbers = [spread.median, spread.min, spread.max].map(number);
-    let mut text = format!("{} ({}..{})", numbers[0], numbers[1], numbers[2]);
+    let mut text = spread(row);
     if let Some(share) = row.share_of_plain {
         let _ = write!(text, "\n{:.2}", share.median);
     }
