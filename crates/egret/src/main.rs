@@ -27,6 +27,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             log(agent.log_format)?;
             let uninstall = agent.uninstall;
             let options = egret_agent::Options::from(agent);
+            egret_agent::raise_priority();
             on_runtime(async {
                 if uninstall {
                     egret_agent::uninstall(options).await
