@@ -33,8 +33,11 @@ static __always_inline enum reason overlay_packet(struct __sk_buff *skb)
 	enum reason reason;
 	__u32 vni;
 
-	if (!settings || !get_tunnel(skb, &node, &vni))
+	if (!settings)
 		return DROP_FOREIGN_OUTER;
+	if (!get_tunnel(skb, &node, &vni))	/* brought here by hear_link_answer */
+		return skb->protocol == bpf_htons(PROBE_ETHERTYPE) && read_probe(skb, LINK_PROBE_ANSWER) ?
+		       PASS_NOT_IP : DROP_FOREIGN_OUTER;
 	if (!bpf_map_lookup_elem(&nodes, &node))
 		return DROP_FOREIGN_OUTER;
 	if (vni == VNI_PROBE)
@@ -128,6 +131,10 @@ static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 
 	if (!settings || read_addresses(skb, &p) != GO_ON)
 		return PASS_NOT_EGRESS;
+	/* a switch that has forgotten an address shows its frames to everybody */
+	eth = linear(skb, 0, sizeof(*eth));
+	if (!eth || __builtin_memcmp(eth->h_dest, settings->underlay_mac, ETH_ALEN))
+		return PASS_NOT_EGRESS;
 	served_entry = bpf_map_lookup_elem(&served, &p.src);
 	if (served_entry) {
 		if (read_ports(skb, &p) != GO_ON)
@@ -143,12 +150,18 @@ static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 		eth = bytes(skb, 0, sizeof(*eth));
 		if (!eth || !node || !node->on_link || __builtin_memcmp(eth->h_source, node->mac, ETH_ALEN))
 			return DROP_FOREIGN_OUTER;
+		if (p.ttl <= 1)
+			return answer_link_probe(skb, &p, settings);
 		return forward_out(skb, &p, &sender);
 	}
 	if (!bpf_map_lookup_elem(&egress, &p.dst))
 		return PASS_NOT_EGRESS;
 	if (read_ports(skb, &p) != GO_ON)
 		return DROP_MALFORMED;
+	/* at a gateway that has its only wire here, it may be anybody's */
+	served_entry = bpf_map_lookup_elem(&served, &p.dst);
+	if (served_entry)
+		return steer_back(skb, &p, settings, served_entry);
 	return to_pod_of_flow(skb, &p, settings);
 }
 

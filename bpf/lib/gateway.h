@@ -102,7 +102,7 @@ static __always_inline enum reason steer_back(struct __sk_buff *skb, const struc
 	if (!age(skb, p))
 		return DROP_KERNEL;
 	node = bpf_map_lookup_elem(&nodes, &to);
-	if (node && node->on_link)
+	if (node && node->on_link && node->direct)
 		return to_neighbour(skb, settings, node, SENT_NODE_LINK);
 	return to_node(skb, settings, &to, VNI_TO_POD, SENT_NODE);
 }

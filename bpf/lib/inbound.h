@@ -5,6 +5,7 @@
 #include "classify.h"
 #include "flow.h"
 #include "icmp_error.h"
+#include "link_probe.h"
 #include "mss.h"
 
 static __always_inline enum reason onto_link(struct __sk_buff *skb, const struct pod *pod)
@@ -78,7 +79,7 @@ static __always_inline enum reason error_to_pod(struct __sk_buff *skb, const str
 static __always_inline enum reason to_pod_of_flow(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
 {
 	if (p->ttl <= 1)
-		return DROP_TTL;
+		return hear_link_answer(skb, p, settings);
 	switch (p->kind) {
 	case KIND_TCP:
 	case KIND_UDP:

@@ -51,8 +51,10 @@ static __always_inline bool same(const struct addr *a, const struct addr *b)
 
 static __always_inline void *linear(struct __sk_buff *skb, __u32 offset, __u32 size)
 {
-	void *at = (void *)(long)skb->data + offset;
+	void *at;
 
+	keep(skb);	/* nor may it keep the address of a field: the verifier wants offsets from the context */
+	at = (void *)(long)skb->data + offset;
 	keep(at);
 	return at + size <= (void *)(long)skb->data_end ? at : NULL;
 }

@@ -21,8 +21,9 @@ enum reason {
 	SENT_POD,		/* onto the pod's link */
 	ANSWERED_ARP,		/* for an egress address that this node holds */
 	ANSWERED_NDP,		/* for an egress address that this node holds */
-	ANSWERED_PROBE,		/* a node asked whether this gateway is alive */
+	ANSWERED_PROBE,		/* a node asked whether this gateway is alive, or reached without tunnel */
 	SENT_PROBE,		/* this node asked a gateway */
+	SENT_AGENT,		/* a gateway's answer that came without tunnel, to this node's agent */
 	/* dropped */
 	DROP_MALFORMED,		/* a header is cut short or contradicts itself */
 	DROP_UNKNOWN_POD,	/* to the outside, from a source that this link or node does not know */

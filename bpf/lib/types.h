@@ -33,7 +33,7 @@ struct network {		/* LPM key */
 struct node {
 	__u8 mac[6];
 	__u8 on_link;		/* mac is valid: same link as this node */
-	__u8 pad;
+	__u8 direct;		/* packets to its pods go there without tunnel */
 };
 
 struct pod {
@@ -145,10 +145,10 @@ struct sweep {
 	__u32 orphaned;		/* flows whose pod or rule is gone: removed */
 };
 
-/* Payload of a probe frame on the overlay, ethertype PROBE_ETHERTYPE. */
+/* Payload of a probe: of a frame on the overlay, ethertype PROBE_ETHERTYPE, or of a datagram on the link. */
 struct probe {
 	__be32 magic;
-	__u8 kind;		/* 1 question, 2 answer */
+	__u8 kind;		/* 1 question, 2 answer; without tunnel: 3 question, 4 answer */
 	__u8 ready;		/* in an answer: the gateway can carry packets now */
 	__u8 pad[2];
 	struct addr target;	/* underlay address of the gateway asked */

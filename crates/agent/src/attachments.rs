@@ -34,7 +34,7 @@ impl Attachments {
     ) {
         let mut wanted: BTreeSet<_> = links.candidates.iter().map(|link| (*link, Role::Pod)).collect();
         wanted.extend(links.wires.iter().map(|wire| (wire.link, Role::Wire)));
-        if let (Steering::Link, Some(underlay)) = (steering, &links.underlay) {
+        if let Some(underlay) = links.underlay.as_ref().filter(|_| steering != Steering::Overlay) {
             wanted.insert((underlay.link, Role::Underlay));
         }
         self.failed.retain(|place, _| wanted.contains(place));

@@ -9,6 +9,7 @@ mod announcements;
 mod attachments;
 mod isolation;
 mod kernel;
+mod links;
 mod liveness;
 mod main_loop;
 mod metrics;
@@ -36,6 +37,7 @@ use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::links::LinkProbes;
 use crate::liveness::Verdict;
 use crate::main_loop::Channels;
 use crate::metrics::Metrics;
@@ -139,11 +141,14 @@ async fn work(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     let (records, records_receiver) = watch::channel(None);
     let (links_sender, links_receiver) = watch::channel(None);
     let (verdict_sender, verdict) = watch::channel(Verdict::default());
+    let (link_probes, link_probes_receiver) = watch::channel(LinkProbes::new());
+    let (working_sender, working) = watch::channel(BTreeSet::new());
     tokio::spawn(report::write(options.node.clone(), store.recorder(), records_receiver));
     tokio::spawn(objects::follow(store, differences, batches));
     let place = Place { underlay_address, overlay: start::OVERLAY.to_owned() };
     tokio::spawn(surroundings::follow(links, place, pods_receiver, links_sender));
-    tokio::spawn(probe::probe(prober, probes_receiver, verdict_sender));
+    let asked = probe::Asked { gateways: probes_receiver, links: link_probes_receiver };
+    tokio::spawn(probe::probe(prober, asked, verdict_sender, working_sender));
 
     let setup = Setup {
         node: options.node,
@@ -153,7 +158,15 @@ async fn work(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
         timeouts: TIMEOUTS,
     };
     let node = Node::adopt(setup, datapath, actual);
-    let channels =
-        Channels { batches: batches_receiver, links: links_receiver, verdict, pods, probes, records };
+    let channels = Channels {
+        batches: batches_receiver,
+        links: links_receiver,
+        verdict,
+        working,
+        pods,
+        probes,
+        link_probes,
+        records,
+    };
     main_loop::run(node, channels, &metrics).await
 }

@@ -7,10 +7,26 @@ use std::time::Duration;
 
 /// Time between two rounds of questions.
 pub const INTERVAL: Duration = Duration::from_millis(50);
-/// So many questions in a row without an answer: dead.
-const MISSES: u64 = 5;
+/// Time between two rounds of questions about links: what they decide is only how fast packets are.
+pub const LINK_INTERVAL: Duration = Duration::from_millis(500);
 /// So many good answers in a row: alive.
 const GOOD: u8 = 3;
+
+/// How long a silence is borne.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patience {
+    /// So many questions in a row without an answer: dead.
+    misses: u64,
+    /// So many questions in a row without an answer: good answers are counted anew.
+    gap: u64,
+}
+
+impl Patience {
+    /// For gateways. The answer to the last question may still be under way on a long path; one gap is not a row.
+    pub const GATEWAY: Self = Self { misses: 5, gap: 2 };
+    /// For links, which are short.
+    pub const LINK: Self = Self { misses: 3, gap: 1 };
+}
 
 /// A gateway's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +74,13 @@ pub struct Liveness {
     by_target: BTreeMap<IpAddr, String>,
     /// Nonces begin here, so that answers to an earlier process mean nothing to this one.
     base: u64,
+    patience: Patience,
 }
 
 impl Liveness {
     /// Watches nobody yet. `base` should be random.
-    pub fn new(base: u64) -> Self {
-        Self { base, ..Self::default() }
+    pub fn new(base: u64, patience: Patience) -> Self {
+        Self { base, patience, ..Self::default() }
     }
 
     /// Watches these gateways, by name, at these underlay addresses. Returns whether the verdict changed.
@@ -91,11 +108,10 @@ impl Liveness {
         let mut questions = Vec::with_capacity(self.gateways.len());
         for gateway in self.gateways.values_mut() {
             let misses = gateway.asked - gateway.answered;
-            // The answer to the last question may still be under way on a long path; one gap is not a row.
-            if misses >= 2 {
+            if misses >= self.patience.gap {
                 (gateway.good, gateway.heard) = (0, 0);
             }
-            if misses >= MISSES {
+            if misses >= self.patience.misses {
                 gateway.life = Life::Dead;
             }
             gateway.asked += 1;
@@ -165,7 +181,7 @@ mod tests {
     }
 
     fn watching(names: &[(&str, u8)]) -> Liveness {
-        let mut liveness = Liveness::new(u64::MAX - 2);
+        let mut liveness = Liveness::new(u64::MAX - 2, Patience::GATEWAY);
         liveness.watch(&names.iter().map(|(name, last)| ((*name).to_owned(), gateway(*last))).collect());
         liveness
     }
@@ -203,6 +219,32 @@ mod tests {
         assert!(liveness.round().1);
         let dead = ["a".to_owned(), "b".to_owned()].into();
         assert_eq!(liveness.verdict(), Verdict { dead, ..Verdict::default() });
+    }
+
+    #[test]
+    fn a_link_works_after_three_answers_in_a_row_and_no_more_after_three_misses() {
+        let mut link = Liveness { patience: Patience::LINK, ..watching(&[("a", 1)]) };
+        for _ in 0..4 {
+            round(&mut link, &[(1, true)]);
+            round(&mut link, &[(1, true)]);
+            round(&mut link, &[]);
+        }
+        assert!(alive(&link).is_empty(), "two of three get through");
+        for _ in 0..3 {
+            round(&mut link, &[(1, true)]);
+        }
+        assert_eq!(alive(&link), ["a"]);
+        for _ in 0..4 {
+            round(&mut link, &[]);
+            round(&mut link, &[]);
+            round(&mut link, &[(1, true)]);
+        }
+        assert_eq!(alive(&link), ["a"], "two misses are forgiven");
+        for _ in 0..3 {
+            round(&mut link, &[]);
+        }
+        assert!(link.round().1);
+        assert!(alive(&link).is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::kernel::Kernel;
+use crate::links::LinkProbes;
 use crate::liveness::Verdict;
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -28,10 +29,14 @@ pub(crate) struct Channels {
     pub batches: mpsc::UnboundedReceiver<Batch>,
     pub links: watch::Receiver<Option<LinkSnapshot>>,
     pub verdict: watch::Receiver<Verdict>,
+    /// Gateways whose link carries packets without tunnel.
+    pub working: watch::Receiver<BTreeSet<String>>,
     /// Addresses whose links are wanted.
     pub pods: watch::Sender<BTreeSet<IpAddr>>,
     /// Gateways to be probed.
     pub probes: watch::Sender<BTreeMap<String, IpAddr>>,
+    /// Links to be tried.
+    pub link_probes: watch::Sender<LinkProbes>,
     pub records: watch::Sender<Option<EgressNodeSpec>>,
 }
 
@@ -63,6 +68,11 @@ pub(crate) async fn run<K: Kernel>(
                 changed?;
                 let verdict = channels.verdict.borrow_and_update().clone();
                 node.gateways(verdict);
+            }
+            changed = channels.working.changed() => {
+                changed?;
+                let working = channels.working.borrow_and_update().clone();
+                node.direct(working);
             }
             changed = channels.links.changed() => {
                 changed?;
@@ -108,6 +118,7 @@ fn tell<K: Kernel>(channels: &Channels, node: &Node<K>) {
         });
     }
     set(&channels.probes, node.probes());
+    set(&channels.link_probes, node.link_probes().clone());
     set(&channels.pods, node.pod_addresses());
     set(&channels.records, record(node));
 }

@@ -16,6 +16,7 @@ use crate::announcements::{Announcements, newly_held};
 use crate::attachments::Attachments;
 use crate::isolation::{Isolation, witnesses};
 use crate::kernel::Kernel;
+use crate::links::LinkProbes;
 use crate::liveness::Verdict;
 use crate::objects::Batch;
 use crate::pods::PodLinks;
@@ -67,6 +68,8 @@ pub(crate) struct Node<K> {
     links: Option<LinkSnapshot>,
     pods: PodLinks,
     verdict: Verdict,
+    /// Gateways whose link carries packets without tunnel.
+    working: BTreeSet<String>,
     used: BTreeMap<IpAddr, PortUse>,
     /// What the kernel holds.
     actual: Tables,
@@ -102,6 +105,7 @@ impl<K: Kernel> Node<K> {
             links: None,
             pods,
             verdict: Verdict::default(),
+            working: BTreeSet::new(),
             used: BTreeMap::new(),
             actual,
             plan: NodePlan::default(),
@@ -154,6 +158,20 @@ impl<K: Kernel> Node<K> {
         let news = self.verdict != verdict;
         self.verdict = verdict;
         news
+    }
+
+    /// Links were found to carry packets without tunnel, or no longer to.
+    pub(crate) fn direct(&mut self, working: BTreeSet<String>) {
+        for name in self.working.difference(&working) {
+            tracing::warn!(
+                gateway = name,
+                "packets without tunnel do not get through, the overlay carries them"
+            );
+        }
+        for name in working.difference(&self.working) {
+            tracing::info!(gateway = name, "packets without tunnel get through");
+        }
+        self.working = working;
     }
 
     /// Removes idle flows and counts the others. Returns the number of flows.
@@ -267,6 +285,7 @@ impl<K: Kernel> Node<K> {
             underlay: underlay.clone(),
             wires: links.wires.clone(),
             pod_links: self.pods.links().clone(),
+            links: self.working.clone(),
             alive: living.clone(),
             flows: self.used.clone(),
         }
@@ -413,6 +432,10 @@ impl<K: Kernel> Node<K> {
         let judged = |name: &String| self.verdict.alive.contains(name) || self.verdict.dead.contains(name);
         let names = self.plan.probes.keys().filter(move |name| judged(name));
         names.map(|name| (name, self.verdict.alive.contains(name)))
+    }
+
+    pub(crate) fn link_probes(&self) -> &LinkProbes {
+        &self.plan.link_probes
     }
 
     pub(crate) fn in_force(&self) -> Option<&InForce> {

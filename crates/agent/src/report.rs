@@ -44,6 +44,7 @@ pub(crate) fn record<K: Kernel>(node: &Node<K>) -> Option<EgressNodeSpec> {
         ports: plan.ports.iter().map(|(address, used)| (address.to_string(), used.clone())).collect(),
         holds: plan.holds.keys().map(ToString::to_string).collect(),
         holders: text(&plan.holders),
+        links: plan.links.iter().cloned().collect(),
         ready: true,
         observed_objects: in_force.digests.objects.clone(),
         observed_addresses: in_force.digests.addresses.clone(),

@@ -42,6 +42,10 @@ pub struct EgressNodeSpec {
     /// For each egress address that this node uses or serves: the node it believes to be the holder.
     #[serde(default)]
     pub holders: BTreeMap<String, String>,
+    /// Gateways on the same link that packets without tunnel reach, and whose packets without tunnel reach this
+    /// node, sorted.
+    #[serde(default)]
+    pub links: Vec<String>,
     /// The programs are attached and the first plan is in force.
     #[serde(default)]
     pub ready: bool,

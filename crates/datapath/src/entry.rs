@@ -10,11 +10,15 @@ use crate::layout::{self, Addr};
 pub type Problem = String;
 
 pub fn node(entry: &NodeEntry) -> layout::Node {
-    layout::Node { mac: entry.mac.unwrap_or_default(), on_link: u8::from(entry.mac.is_some()), pad: 0 }
+    layout::Node {
+        mac: entry.mac.unwrap_or_default(),
+        on_link: u8::from(entry.mac.is_some()),
+        direct: u8::from(entry.direct),
+    }
 }
 
 pub fn to_node(value: &layout::Node) -> NodeEntry {
-    NodeEntry { mac: (value.on_link != 0).then_some(value.mac) }
+    NodeEntry { mac: (value.on_link != 0).then_some(value.mac), direct: value.direct != 0 }
 }
 
 pub fn pod(entry: &PodEntry) -> layout::PodValue {

@@ -50,8 +50,8 @@ pub struct Node {
     pub mac: [u8; 6],
     /// 1: on the same link as this node.
     pub on_link: u8,
-    /// Zero.
-    pub pad: u8,
+    /// 1: packets to its pods go there without tunnel.
+    pub direct: u8,
 }
 
 /// A pod of this node.

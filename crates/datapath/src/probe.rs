@@ -1,4 +1,5 @@
-//! Probes: is that gateway alive? The question leaves by the overlay, and the gateway's program answers.
+//! Probes: is that gateway alive? The question leaves by the overlay, and the gateway's program answers. Answers to
+//! questions about the link (`link_probe`) are heard here as well.
 
 use std::io;
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ const FRAME: usize = ETHERNET + size_of::<Probe>();
 const SENDER: [u8; 6] = [0x02, 0xe6, 0x72, 0x65, 0x74, 0x02];
 const QUESTION: u8 = 1;
 const ANSWER: u8 = 2;
+/// An answer about the link, made into a frame of the overlay device by this node's program.
+const LINK_ANSWER: u8 = 4;
 
 /// Asks gateways, and hears their answers.
 pub struct Prober {
@@ -30,8 +33,10 @@ pub struct Answer {
     pub target: IpAddr,
     /// The nonce of the question.
     pub nonce: u64,
-    /// The gateway can carry packets now.
+    /// The gateway can carry packets now. Answers about the link do not tell.
     pub ready: bool,
+    /// Question and answer went without tunnel.
+    pub link: bool,
 }
 
 impl Prober {
@@ -80,14 +85,19 @@ fn question(target: IpAddr, nonce: u64) -> [u8; FRAME] {
 
 fn answer(frame: &[u8]) -> Option<Answer> {
     let frame: &[u8; FRAME] = frame.get(..FRAME)?.try_into().ok()?;
-    if frame[14..18] != PROBE_MAGIC.to_be_bytes() || frame[18] != ANSWER {
+    if frame[14..18] != PROBE_MAGIC.to_be_bytes() || ![ANSWER, LINK_ANSWER].contains(&frame[18]) {
         return None;
     }
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&frame[22..38]);
     let mut nonce = [0; 8];
     nonce.copy_from_slice(&frame[38..46]);
-    Some(Answer { target: Addr { bytes }.into(), nonce: u64::from_be_bytes(nonce), ready: frame[19] != 0 })
+    Some(Answer {
+        target: Addr { bytes }.into(),
+        nonce: u64::from_be_bytes(nonce),
+        ready: frame[19] != 0,
+        link: frame[18] == LINK_ANSWER,
+    })
 }
 
 #[cfg(test)]
@@ -102,8 +112,13 @@ mod tests {
             assert_eq!(answer(&frame), None, "a question is no answer");
             frame[18] = ANSWER;
             frame[19] = 1;
-            assert_eq!(answer(&frame), Some(Answer { target, nonce: 0x1122_3344_5566_7788, ready: true }));
+            assert_eq!(
+                answer(&frame),
+                Some(Answer { target, nonce: 0x1122_3344_5566_7788, ready: true, link: false })
+            );
             assert_eq!(answer(&frame[..FRAME - 1]), None, "a short frame is none");
+            frame[18] = LINK_ANSWER;
+            assert!(answer(&frame).is_some_and(|answer| answer.link && answer.target == target));
         }
     }
 

@@ -69,7 +69,7 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
                 underlay_mac, underlay),
         ),
         ("network", behind_prefix(size_of::<NetworkData>(), &[("addr", offset_of!(NetworkData, addr))])),
-        ("node", shape!(Node: mac, on_link)),
+        ("node", shape!(Node: mac, on_link, direct)),
         ("pod", shape!(PodValue: rules, link, mac, host_mac)),
         (
             "rule_key",

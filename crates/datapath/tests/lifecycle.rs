@@ -49,8 +49,8 @@ fn tables(pod_link: u32, wire: u32) -> Tables {
         settings: Settings { unknown_pods: UnknownPods::Hold, overlay_mtu: 1400 },
         inside: BTreeSet::from(["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/48".parse().unwrap()]),
         nodes: BTreeMap::from([
-            ("10.0.0.4".parse().unwrap(), NodeEntry { mac: None }),
-            ("10.0.0.5".parse().unwrap(), NodeEntry { mac: Some([2, 0, 0, 0, 0, 5]) }),
+            ("10.0.0.4".parse().unwrap(), NodeEntry::default()),
+            ("10.0.0.5".parse().unwrap(), NodeEntry { mac: Some([2, 0, 0, 0, 0, 5]), direct: true }),
         ]),
         pods: BTreeMap::from([(
             "10.244.1.10".parse().unwrap(),
@@ -216,7 +216,7 @@ fn what_the_kernel_cannot_hold_is_named() {
                 .apply(&[
                     Change::SetRule(1, "10.0.0.0/8".parse().unwrap(), rules),
                     Change::SetInside("::/0".parse().unwrap()),
-                    Change::SetNode("10.0.0.9".parse().unwrap(), NodeEntry { mac: None }),
+                    Change::SetNode("10.0.0.9".parse().unwrap(), NodeEntry::default()),
                 ])
                 .unwrap_err();
             assert_eq!(error.failures.len(), 2, "{error:?}");

@@ -50,14 +50,14 @@ fn two_nodes(bpf: &Path, node: &'static str, gateway: &'static str, prefix: u8, 
     let (asker, target): (IpAddr, IpAddr) = (node.parse().unwrap(), gateway.parse().unwrap());
 
     agent(&other, there.clone(), |datapath| {
-        datapath.apply(&[Change::SetNode(asker, NodeEntry { mac: None })]).unwrap();
+        datapath.apply(&[Change::SetNode(asker, NodeEntry::default())]).unwrap();
         datapath.set_ready(true).unwrap();
     });
     block_on(async {
         let mut datapath = Datapath::open(config(&bpf.join("node"), node, attach)).await.unwrap();
         let mut prober = Prober::open(datapath.overlay_link()).unwrap();
         assert_eq!(ask(&mut prober, target, 1).await, None, "an answer from no node of ours is none");
-        datapath.apply(&[Change::SetNode(target, NodeEntry { mac: None })]).unwrap();
+        datapath.apply(&[Change::SetNode(target, NodeEntry::default())]).unwrap();
         assert_eq!(ask(&mut prober, target, 2).await, Some(Answer { target, nonce: 2, ready: true }));
         agent(&other, there.clone(), |datapath| {
             assert_eq!(datapath.counters().unwrap()["ANSWERED_PROBE"].packets, 2);

@@ -49,8 +49,8 @@ pub struct AgentArguments {
     /// What happens to packets to the outside of pods that are not known yet
     #[arg(long, default_value = "hold")]
     pub unknown_pods: Unknown,
-    /// How packets get to gateways
-    #[arg(long, default_value = "overlay")]
+    /// How packets get to gateways, and back
+    #[arg(long, default_value = "auto")]
     pub steering: Way,
     /// How programs are attached to interfaces
     #[arg(long, default_value = "auto")]
@@ -107,9 +107,12 @@ pub enum Unknown {
 /// See [`Steering`].
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Way {
+    /// Without a tunnel where the gateway is on the same link and probes with an egress address as the source get
+    /// through, by the overlay elsewhere
+    Auto,
     /// By the overlay
     Overlay,
-    /// Without a tunnel where the gateway is on the same link
+    /// Without a tunnel where the gateway is on the same link, whatever its fabric may filter
     Link,
 }
 
@@ -136,6 +139,7 @@ impl From<AgentArguments> for egret_agent::Options {
                 Unknown::Pass => UnknownPods::Pass,
             },
             steering: match arguments.steering {
+                Way::Auto => Steering::Auto,
                 Way::Overlay => Steering::Overlay,
                 Way::Link => Steering::Link,
             },

@@ -25,6 +25,8 @@ pub struct Local {
     pub wires: Vec<LocalWire>,
     /// Links of the node's pods, by pod address.
     pub pod_links: BTreeMap<IpAddr, PodLink>,
+    /// Gateways to and from which packets without tunnel were seen to get through.
+    pub links: BTreeSet<String>,
     /// Gateways believed alive; the node itself among them if it is ready.
     pub alive: BTreeSet<String>,
     /// What the last sweep found, by egress address. Only `flows` and `busy_blocks` are read.
@@ -34,8 +36,11 @@ pub struct Local {
 /// How packets get to gateways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Steering {
-    /// By the overlay.
+    /// Without a tunnel where the gateway is on the same link and packets were seen to get through, by the
+    /// overlay elsewhere.
     #[default]
+    Auto,
+    /// By the overlay.
     Overlay,
     /// Without a tunnel where the gateway is on the same link, by the overlay elsewhere.
     Link,

@@ -11,7 +11,8 @@ use crate::facts::{PodFacts, Record, reaches};
 use crate::guard;
 use crate::inside::{self, ClusterSettings};
 use crate::intent::{Intent, Rank, reference};
-use crate::local::{Local, LocalWire, Steering};
+use crate::link::LinkProbe;
+use crate::local::{Local, LocalWire};
 use crate::rules::{self, Layer, RuleSet, Verdict};
 use crate::tables::{
     EgressEntry, LinkIndex, MAX_BLOCKS, NodeEntry, Path, PodEntry, ServedEntry, Settings, Tables,
@@ -25,6 +26,10 @@ pub struct NodePlan {
     pub tables: Tables,
     /// Gateways to probe, with their underlay addresses.
     pub probes: BTreeMap<String, IpAddr>,
+    /// How to try the links to gateways on the same link, by gateway and whether the datagram is IPv6.
+    pub link_probes: BTreeMap<(String, bool), LinkProbe>,
+    /// Gateways with which packets go without tunnel, as far as this node has a say.
+    pub links: BTreeSet<String>,
     /// For each egress address that the node uses or can serve: the holder, if a candidate lives.
     pub holders: BTreeMap<IpAddr, String>,
     /// Egress addresses that the node holds, with the wire.
@@ -92,10 +97,10 @@ pub(crate) fn families(world: &World, intent: &Intent, verdict: Verdict) -> (boo
     }
 }
 
-struct Planner<'a> {
-    world: &'a World,
-    local: &'a Local,
-    plan: NodePlan,
+pub(crate) struct Planner<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) local: &'a Local,
+    pub(crate) plan: NodePlan,
 }
 
 impl<'a> Planner<'a> {
@@ -106,7 +111,7 @@ impl<'a> Planner<'a> {
     }
 
     /// A candidate can carry packets of an address now, as far as this node believes.
-    fn lives(&self, record: &Record, candidate: &str) -> bool {
+    pub(crate) fn lives(&self, record: &Record, candidate: &str) -> bool {
         let wire = match candidate == self.local.node {
             true => self.wire(record).is_some_and(|w| w.carrier),
             // Every node reads the same reports, so all leave out a gateway whose other wire is cut.
@@ -122,11 +127,9 @@ impl<'a> Planner<'a> {
         let names: BTreeSet<&String> = self.world.nodes().keys().chain(self.world.reports().keys()).collect();
         for name in names.into_iter().filter(|n| **n != self.local.node) {
             let Some(address) = self.world.underlay(name, like) else { continue };
-            // A node reports its link-layer address only if it takes packets without tunnel.
-            let on_link = self.local.steering == Steering::Link
-                && self.local.underlay.networks.iter().any(|n| n.contains(&address));
-            let mac = self.world.reports().get(name).and_then(|r| r.mac).filter(|_| on_link);
-            self.plan.tables.nodes.insert(address, NodeEntry { mac });
+            let mac = self.neighbour(name, address);
+            let direct = mac.is_some() && self.takes_direct(name);
+            self.plan.tables.nodes.insert(address, NodeEntry { mac, direct });
         }
     }
 
@@ -219,20 +222,12 @@ impl<'a> Planner<'a> {
         blocks.sort_unstable();
         blocks.dedup();
         blocks.truncate(MAX_BLOCKS);
+        if let Some(port) = blocks.first() {
+            self.try_links(record, *port);
+        }
         self.plan.ports.insert(address, self.port_use(record, true));
         let entry = EgressEntry { path, block_size: record.spec.block_size, blocks };
         self.plan.tables.egress.insert(address, entry);
-    }
-
-    fn way_to(&self, gateway: &str) -> Path {
-        let underlay = &self.local.underlay;
-        match self.world.underlay(gateway, Some(underlay.address)) {
-            None => Path::None,
-            Some(a) if self.plan.tables.nodes.get(&a).is_some_and(|n| n.mac.is_some()) => {
-                Path::Link(a, underlay.link)
-            }
-            Some(a) => Path::Overlay(a),
-        }
     }
 
     /// A living candidate that has not programmed a revision yet. This node itself programs it with this plan.

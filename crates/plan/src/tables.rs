@@ -72,6 +72,8 @@ pub enum UnknownPods {
 pub struct NodeEntry {
     /// Its link-layer address on the underlay, if it is on the same link as this node.
     pub mac: Option<Mac>,
+    /// What comes back from the outside for its pods goes there without tunnel. Only with `mac`.
+    pub direct: bool,
 }
 
 /// A pod of this node.

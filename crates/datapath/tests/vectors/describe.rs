@@ -82,6 +82,10 @@ fn transport_of(text: &mut String, transport: &TransportSlice, src: IpAddr, dst:
         }
         TransportSlice::Udp(udp) => {
             let _ = write!(text, "udp {}>{}", end(src, udp.source_port()), end(dst, udp.destination_port()));
+            if udp.payload().starts_with(b"EgPb") {
+                text.push(' ');
+                probe(text, udp.payload());
+            }
         }
         TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_) => {
             icmp(text, whole, src, dst)
@@ -152,6 +156,8 @@ fn probe(text: &mut String, bytes: &[u8]) {
     let word = match bytes[4] {
         1 => "question",
         2 => "answer",
+        3 => "link-question",
+        4 => "link-answer",
         _ => "?",
     };
     let ready = if bytes[5] != 0 { "ready" } else { "unready" };

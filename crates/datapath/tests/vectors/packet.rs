@@ -182,6 +182,13 @@ impl Packet {
         self
     }
 
+    /// Makes its eight bytes of payload a probe. `kind` 3 asks about the link, 4 answers.
+    pub fn probe(mut self, kind: u8, target: &str, nonce: u64) -> Self {
+        self.transport.truncate(8);
+        self.transport.extend(&probe(kind, target, nonce)[14..]);
+        self.payload(0)
+    }
+
     /// Leaves the transport checksum zero: for UDP over IPv4 "none".
     pub fn no_checksum(mut self) -> Self {
         self.checksum = None;

@@ -81,7 +81,7 @@ impl World {
             nodes: [
                 (addr("10.0.0.1"), layout::Node::default()),
                 (addr("10.0.0.4"), layout::Node::default()),
-                (addr("10.0.0.5"), layout::Node { mac: mac("node5"), on_link: 1, pad: 0 }),
+                (addr("10.0.0.5"), layout::Node { mac: mac("node5"), on_link: 1, direct: 1 }),
                 (addr("fd00::4"), layout::Node::default()),
             ]
             .into(),

@@ -208,6 +208,7 @@ impl Cluster {
             },
             wires: wires.into_iter().collect(),
             pod_links: links.collect(),
+            links: BTreeSet::new(),
             alive: self.nodes().into_iter().filter(|name| !self.off.contains(name)).collect(),
             flows: self.flows.iter().filter_map(mine).collect(),
         }

@@ -62,7 +62,7 @@ pub fn cases() -> Vec<Case> {
                 });
             })
             .is("SENT_LINK")
-            .leaves_as("pod>host udp 10.10.0.11:2000>198.51.100.9:443 ttl=63")
+            .leaves_as("underlay>node5 udp 10.10.0.11:2000>198.51.100.9:443 ttl=63")
             .and(FLOW),
         case("a gateway on the same link, IPv6", FROM_POD, udp(POD6, OUTSIDE6))
             .given(|w| {
@@ -70,11 +70,11 @@ pub fn cases() -> Vec<Case> {
                 w.each_egress(|egress| {
                     egress.path = PATH_LINK;
                     egress.link = underlay;
-                    egress.gateway = addr("fd00::5").into();
+                    egress.gateway = addr("10.0.0.5").into();
                 });
             })
             .is("SENT_LINK")
-            .leaves_as("pod>host udp [fd00:10:10::11]:2000>[2001:db8::9]:443 ttl=63")
+            .leaves_as("underlay>node5 udp [fd00:10:10::11]:2000>[2001:db8::9]:443 ttl=63")
             .and(FLOW6),
         case("a gateway whose underlay is IPv6", FROM_POD, udp(POD, OUTSIDE))
             .given(|w| w.each_egress(|egress| egress.gateway = addr("fd00::4").into()))

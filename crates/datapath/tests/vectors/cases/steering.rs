@@ -35,10 +35,21 @@ pub fn cases() -> Vec<Case> {
             .by("fd00::4 to-pod"),
         on_wire("to a node on the same link", udp(OUTSIDE, "10.10.0.11:2001"))
             .is("SENT_NODE_LINK")
-            .leaves_as("router>wire udp 198.51.100.9:443>10.10.0.11:2001 ttl=63"),
+            .leaves_as("underlay>node5 udp 198.51.100.9:443>10.10.0.11:2001 ttl=63"),
+        on_wire(
+            "to a node on the same link that has not found that it works",
+            udp(OUTSIDE, "10.10.0.11:2001"),
+        )
+        .given(|w| {
+            w.gateway();
+            w.nodes.values_mut().for_each(|node| node.direct = 0);
+        })
+        .is("SENT_NODE")
+        .leaves_as("underlay>overlay udp 198.51.100.9:443>10.10.0.11:2001 ttl=63")
+        .by("10.0.0.5 to-pod"),
         on_wire("to a node on the same link, IPv6", udp(OUTSIDE6, "[fd00:10:10::11]:2001"))
             .is("SENT_NODE_LINK")
-            .leaves_as("router>wire udp [2001:db8::9]:443>[fd00:10:10::11]:2001 ttl=63"),
+            .leaves_as("underlay>node5 udp [2001:db8::9]:443>[fd00:10:10::11]:2001 ttl=63"),
         on_wire("to a pod of the gateway itself", udp(OUTSIDE, "10.10.0.11:2002"))
             .given(|w| {
                 w.gateway();
