@@ -58,12 +58,18 @@ fn two_nodes(bpf: &Path, node: &'static str, gateway: &'static str, prefix: u8, 
         let mut prober = Prober::open(datapath.overlay_link()).unwrap();
         assert_eq!(ask(&mut prober, target, 1).await, None, "an answer from no node of ours is none");
         datapath.apply(&[Change::SetNode(target, NodeEntry::default())]).unwrap();
-        assert_eq!(ask(&mut prober, target, 2).await, Some(Answer { target, nonce: 2, ready: true }));
+        assert_eq!(
+            ask(&mut prober, target, 2).await,
+            Some(Answer { target, nonce: 2, ready: true, link: false })
+        );
         agent(&other, there.clone(), |datapath| {
             assert_eq!(datapath.counters().unwrap()["ANSWERED_PROBE"].packets, 2);
             datapath.set_ready(false).unwrap();
         });
-        assert_eq!(ask(&mut prober, target, 3).await, Some(Answer { target, nonce: 3, ready: false }));
+        assert_eq!(
+            ask(&mut prober, target, 3).await,
+            Some(Answer { target, nonce: 3, ready: false, link: false })
+        );
         other.ip("link set under0 down");
         assert_eq!(ask(&mut prober, target, 4).await, None);
     });

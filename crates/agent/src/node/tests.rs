@@ -238,10 +238,14 @@ fn verdict(alive: &[&str], dead: &[&str]) -> Verdict {
 }
 
 fn adopt(number: u8, kernel: Memory) -> Node<Memory> {
+    adopt_steering(number, kernel, Steering::Overlay)
+}
+
+fn adopt_steering(number: u8, kernel: Memory, steering: Steering) -> Node<Memory> {
     let setup = Setup {
         node: format!("node-{number}"),
         unknown_pods: UnknownPods::Hold,
-        steering: Steering::Overlay,
+        steering,
         cluster: ClusterSettings::default(),
         timeouts: Timeouts::default(),
     };
@@ -500,6 +504,38 @@ fn flows_that_are_counted_are_reported() {
     assert!(used.wanted_blocks > 1, "more than half of its ports are in use: {used:?}");
     assert_eq!((record.observed_objects.as_str(), record.observed_addresses.as_str()), ("o1", "a1"));
     assert_eq!(record.underlay_mac, None, "packets without tunnel are not taken here");
+}
+
+#[test]
+fn a_link_that_works_is_used_and_reported_and_given_up_when_it_does_not() {
+    let mut node = adopt_steering(1, Memory::default(), Steering::Auto);
+    let now = Instant::now();
+    let mut objects = cluster();
+    for object in &mut objects {
+        if let Object::EgressNode(gateway) = object {
+            gateway.spec.underlay_mac = Some("02:00:00:00:00:04".into());
+        }
+    }
+    node.objects(batch(objects));
+    node.links(links(1, true, true));
+    node.gateways(verdict(&["node-4", "node-5"], &[]));
+    node.step(now);
+    assert!(node.kernel.attached.contains(&(UNDERLAY, Role::Underlay)));
+    assert!(matches!(path(&node), Path::Overlay(_)));
+    assert_eq!(node.link_probes().len(), 2);
+    let record = crate::report::record(&node).unwrap();
+    assert_eq!(record.underlay_mac.as_deref(), Some("02:00:00:00:00:02"), "questions and answers are taken");
+    assert_eq!(record.links, Vec::<String>::new());
+
+    node.direct(names(&["node-4", "node-5"]));
+    node.step(now);
+    assert!(matches!(path(&node), Path::Link(_, UNDERLAY)));
+    assert_eq!(crate::report::record(&node).unwrap().links, ["node-4", "node-5"]);
+
+    node.direct(names(&[]));
+    node.step(now);
+    assert!(matches!(path(&node), Path::Overlay(_)));
+    assert_eq!(crate::report::record(&node).unwrap().links, Vec::<String>::new());
 }
 
 trait WithoutGuard {

@@ -1,12 +1,15 @@
 //! Which address the outside sees.
 
 use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Instant;
 
-use crate::harness::{ANTREA_HA, Lab, SMALL};
+use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab, SMALL};
 
 const OWN: &str = include_str!("own.yaml");
 const NEAR: &str = "10.10.0.200:7000";
 const FAR: &str = "198.51.100.10:7000";
+const FAR6: &str = "[fd00:198:51:100::10]:7000";
 
 fn at(server: &str) -> SocketAddr {
     server.parse().unwrap()
@@ -98,26 +101,102 @@ fn answers_to_connections_from_outside_are_no_egress() {
 }
 
 #[test]
-fn the_older_way_of_attaching_and_the_way_without_tunnel_carry_the_same_packets() {
-    for (name, arguments) in [("t-clsact", "[--attach, clsact]"), ("t-link", "[--steering, link]")] {
+fn the_older_way_of_attaching_and_each_way_to_gateways_carry_the_same_packets() {
+    for (name, arguments, way) in [
+        ("t-tunnel", "[--steering, overlay]", "SENT_OVERLAY"),
+        ("t-clsact", "[--steering, link, --attach, clsact]", "SENT_LINK"),
+    ] {
         let lab = Lab::up(name, &SMALL.replace("    cni:", &format!("    agent: {arguments}\n    cni:")));
         lab.apply(ANTREA_HA);
         lab.apply(OWN);
         lab.host("outside-2").serve_sources(7000);
         for node in ["node-1", "node-2", "node-5"] {
-            let pod = lab.pod("prod", &format!("web-{node}"), node, "app=web");
-            assert_eq!(pod.tcp_source(at(FAR)).unwrap().to_string(), "10.10.0.11", "{arguments} on {node}");
-            let pod = lab.pod("six", &format!("six-{node}"), node, "app=six");
-            let server = at("[fd00:198:51:100::10]:7000");
-            assert_eq!(
-                pod.tcp_source(server).unwrap().to_string(),
-                "fd00:10:10::1000",
-                "{arguments} on {node}"
-            );
+            speaks_both_families(&lab, node, &format!("{arguments} on {node}"));
         }
         let counters = lab.counters("node-1");
-        let way = if name == "t-link" { "SENT_LINK" } else { "SENT_OVERLAY" };
-        assert!(counters[way] > 0, "{counters:?}");
+        for other in ["SENT_OVERLAY", "SENT_LINK"] {
+            assert_eq!(counters.contains_key(other), other == way, "{counters:?}");
+        }
         lab.assert_no_leak();
     }
+}
+
+/// Pods of a node, one for each family, are seen with their egress addresses.
+#[track_caller]
+fn speaks_both_families(lab: &Lab, node: &str, what: &str) -> [Host; 2] {
+    let web = lab.pod("prod", &format!("web-{node}"), node, "app=web");
+    let six = lab.pod("six", &format!("six-{node}"), node, "app=six");
+    let pods = [web, six];
+    assert_both_families(&pods, what);
+    pods
+}
+
+#[test]
+fn a_link_that_carries_is_found_out_and_used_both_ways() {
+    let lab = Lab::up("t-auto", SMALL);
+    lab.apply(ANTREA_HA);
+    lab.apply(OWN);
+    lab.host("outside-2").serve_sources(7000);
+    let pods = speaks_both_families(&lab, "node-1", "node-1");
+    let sent_back =
+        || ["node-4", "node-5"].iter().any(|node| lab.counters(node).contains_key("SENT_NODE_LINK"));
+    let begun = Instant::now();
+    while !(lab.counters("node-1").contains_key("SENT_LINK") && sent_back()) {
+        assert!(begun.elapsed() < DEADLINE, "{:?}", lab.counters("node-1"));
+        assert_both_families(&pods, "while it is found out");
+    }
+    assert_both_families(&pods, "without tunnel");
+    let counters = lab.counters("node-1");
+    assert!(counters.keys().all(|reason| !reason.starts_with("DROP")), "{counters:?}");
+    lab.assert_no_leak();
+}
+
+#[test]
+fn a_fabric_that_filters_by_source_is_found_out_and_the_overlay_carries() {
+    let lab = Lab::up("t-fabric", SMALL);
+    let switch = |arguments: &[&str]| {
+        let nft =
+            Command::new("ip").args(["netns", "exec", "t-fabric-switch", "nft"]).args(arguments).output();
+        let nft = nft.unwrap();
+        assert!(nft.status.success(), "{}", String::from_utf8_lossy(&nft.stderr));
+        String::from_utf8_lossy(&nft.stdout).into_owned()
+    };
+    // A node's port sends what comes from the node or its pods, and nothing else, as in clouds.
+    switch(&["add table bridge fabric; \
+         add counter bridge fabric foreign; \
+         add chain bridge fabric forward { type filter hook forward priority 0; }; \
+         add rule bridge fabric forward meta ibrname underlay iifname \"node-*\" \
+             ip saddr != { 10.0.0.0/24, 10.244.0.0/16 } counter name foreign drop; \
+         add rule bridge fabric forward meta ibrname underlay iifname \"node-*\" \
+             ip6 saddr != { fd00:0:0:1::/64, fd00:10:244::/48, fe80::/10 } counter name foreign drop"]);
+    let dropped = || -> u64 {
+        let counter = switch(&["list", "counter", "bridge", "fabric", "foreign"]);
+        counter.split_whitespace().skip_while(|word| *word != "packets").nth(1).unwrap().parse().unwrap()
+    };
+    lab.apply(ANTREA_HA);
+    lab.apply(OWN);
+    lab.host("outside-2").serve_sources(7000);
+    let pods = speaks_both_families(&lab, "node-1", "node-1");
+    let begun = Instant::now();
+    // More rounds than finding out that a link carries takes, to two gateways in two families.
+    while dropped() < 6 * 4 {
+        assert!(begun.elapsed() < DEADLINE, "{} questions about links were dropped", dropped());
+        assert_both_families(&pods, "while it is found out");
+    }
+    let counters = lab.counters("node-1");
+    assert!(counters["SENT_OVERLAY"] > 0 && !counters.contains_key("SENT_LINK"), "{counters:?}");
+    // The fabric lets all pass from now on, and that is found out as well.
+    switch(&["flush ruleset"]);
+    let begun = Instant::now();
+    while !lab.counters("node-1").contains_key("SENT_LINK") {
+        assert!(begun.elapsed() < DEADLINE, "{:?}", lab.counters("node-1"));
+        assert_both_families(&pods, "while it is found out");
+    }
+    lab.assert_no_leak();
+}
+
+#[track_caller]
+fn assert_both_families([web, six]: &[Host; 2], what: &str) {
+    assert_eq!(web.tcp_source(at(FAR)).unwrap().to_string(), "10.10.0.11", "{what}");
+    assert_eq!(six.tcp_source(at(FAR6)).unwrap().to_string(), "fd00:10:10::1000", "{what}");
 }

@@ -10,6 +10,8 @@ mod sim;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod property;
 #[cfg(test)]
 mod strategy;

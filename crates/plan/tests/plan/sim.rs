@@ -21,6 +21,9 @@ pub struct Cluster {
     pub settings: ClusterSettings,
     pub now: Timestamp,
     pub off: BTreeSet<String>,
+    pub steering: Steering,
+    /// Gateways whose link was found to work, by node.
+    pub links: BTreeMap<String, BTreeSet<String>>,
     pub flows: BTreeMap<(String, IpAddr), PortUse>,
     pub plans: BTreeMap<String, NodePlan>,
     pub kernels: BTreeMap<String, Tables>,
@@ -36,6 +39,8 @@ impl Cluster {
             settings: ClusterSettings { inside: ["10.96.0.0/12".parse().unwrap()].into() },
             now: "2026-01-01T12:00:00Z".parse().unwrap(),
             off: BTreeSet::new(),
+            steering: Steering::Overlay,
+            links: BTreeMap::new(),
             flows: BTreeMap::new(),
             plans: BTreeMap::new(),
             kernels: BTreeMap::new(),
@@ -158,6 +163,7 @@ impl Cluster {
             ports: plan.ports.iter().map(|(a, p)| (a.to_string(), p.clone())).collect(),
             holds: plan.holds.keys().map(ToString::to_string).collect(),
             holders: plan.holders.iter().map(|(a, h)| (a.to_string(), h.clone())).collect(),
+            links: plan.links.iter().cloned().collect(),
             ready: true,
             waiting: plan.waiting.clone(),
             ..EgressNodeSpec::default()
@@ -198,7 +204,7 @@ impl Cluster {
         Local {
             node: node.to_owned(),
             unknown_pods: UnknownPods::Hold,
-            steering: Steering::Overlay,
+            steering: self.steering,
             overlay_mtu: 1450,
             underlay: Underlay {
                 link: 2,
@@ -208,7 +214,7 @@ impl Cluster {
             },
             wires: wires.into_iter().collect(),
             pod_links: links.collect(),
-            links: BTreeSet::new(),
+            links: self.links.get(node).cloned().unwrap_or_default(),
             alive: self.nodes().into_iter().filter(|name| !self.off.contains(name)).collect(),
             flows: self.flows.iter().filter_map(mine).collect(),
         }
