@@ -165,9 +165,9 @@ fn a_fabric_that_filters_by_source_is_found_out_and_the_overlay_carries() {
     switch(&["add table bridge fabric; \
          add counter bridge fabric foreign; \
          add chain bridge fabric forward { type filter hook forward priority 0; }; \
-         add rule bridge fabric forward meta ibrname underlay iifname \"node-*\" \
+         add rule bridge fabric forward iifname { node-1.eth0, node-2.eth0, node-4.eth0, node-5.eth0 } \
              ip saddr != { 10.0.0.0/24, 10.244.0.0/16 } counter name foreign drop; \
-         add rule bridge fabric forward meta ibrname underlay iifname \"node-*\" \
+         add rule bridge fabric forward iifname { node-1.eth0, node-2.eth0, node-4.eth0, node-5.eth0 } \
              ip6 saddr != { fd00:0:0:1::/64, fd00:10:244::/48, fe80::/10 } counter name foreign drop"]);
     let dropped = || -> u64 {
         let counter = switch(&["list", "counter", "bridge", "fabric", "foreign"]);
