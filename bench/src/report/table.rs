@@ -145,6 +145,6 @@ mod tests {
         assert_eq!(number(1.234), "1.23");
         assert_eq!(number(99.94), "99.9");
         assert_eq!(number(123.4), "123");
-        assert_eq!(number(1234567.8), "1,234,567");
+        assert_eq!(number(1234567.8), "1,234,568");
     }
 }
