@@ -64,6 +64,8 @@ pub mod figure {
     pub const GATEWAY: &str = "gateway_cpu_per_packet";
     /// CPU time of everything per connection, the ends' included.
     pub const WHOLE: &str = "cpu_per_connection";
+    /// What Egret's agents take when nothing happens.
+    pub const IDLE: &str = "agents_idle_cpu";
     /// CPU time outside the end hosts per connection.
     pub const OUTSIDE: &str = "outside_cpu_per_connection";
 }
@@ -76,6 +78,7 @@ pub fn unit(figure: &str) -> &'static str {
         figure::CPS => "connections/s",
         figure::RTT_P50 | figure::RTT_P99 | figure::OUTSIDE | figure::WHOLE => "us",
         figure::GATEWAY => "ns",
+        figure::IDLE => "% of a CPU",
         _ => "bytes",
     }
 }

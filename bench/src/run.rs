@@ -41,6 +41,9 @@ pub struct Options {
     /// Connections per second while the cost of a connection is measured.
     #[arg(long, default_value_t = 3_000)]
     pub paced: u64,
+    /// When something fails, wait for an interruption with everything still up.
+    #[arg(long)]
+    pub pause: bool,
     /// The program measured. Absent: `egret` beside this one.
     #[arg(long)]
     pub egret: Option<PathBuf>,
@@ -103,19 +106,36 @@ impl Built {
 
     /// Figures of a way out with a wrong source would be worth nothing.
     fn check(&self) -> Result<()> {
-        let seen = measure::seen(&self.cluster).context("no connection")?;
+        let mut seen = measure::seen(&self.cluster);
+        for _ in 0..2 {
+            if let Err(error) = &seen {
+                eprintln!("{}: again: {error:#}", self.configuration.name);
+                seen = measure::seen(&self.cluster);
+            }
+        }
+        let seen = seen.context("no connection")?;
         let expected = self.configuration.source.address().to_string();
         ensure!(seen == expected, "the outside host sees {seen} instead of {expected}");
         Ok(())
     }
 
-    /// Agents probe and sweep even if nothing happens: that is no connection's cost.
-    fn watch_idle(&mut self, over: Duration) -> Result<()> {
+    /// Agents probe and sweep even if nothing happens: that is no connection's cost. After a start they announce their
+    /// addresses twice; what they take when that is over is what counts.
+    fn watch_idle(&mut self) -> Result<()> {
+        const OVER: Duration = Duration::from_secs(1);
         let Some(egret) = &self.egret else { return Ok(()) };
         let pids = egret.agents();
-        let before = cpu_time(&pids)?;
-        std::thread::sleep(over);
-        let idle = (cpu_time(&pids)? - before) as f64 / over.as_nanos() as f64;
+        let mut idle = f64::MAX;
+        for _ in 0..30 {
+            let before = cpu_time(&pids)?;
+            std::thread::sleep(OVER);
+            let now = (cpu_time(&pids)? - before) as f64 / OVER.as_nanos() as f64;
+            let settled = now > idle * 0.8 && now < idle * 1.25;
+            idle = now;
+            if settled || idle < 0.02 {
+                break;
+            }
+        }
         self.programs = Programs { pids, idle };
         Ok(())
     }
@@ -165,8 +185,18 @@ fn measure_all(options: &Options, samples: &mut Samples) -> Result<()> {
             built.push(Built::new(configuration, policies, options).with_context(|| configuration.label)?);
         }
         for one in &mut built {
-            one.check().with_context(|| one.configuration.label)?;
-            one.watch_idle(Duration::from_millis(options.time))?;
+            let checked = one.check().with_context(|| one.configuration.label);
+            if let (Err(error), true) = (&checked, options.pause) {
+                eprintln!("egret-bench: {error:#}\nwaiting: interrupt to clean up");
+                loop {
+                    std::thread::park();
+                }
+            }
+            checked?;
+            one.watch_idle()?;
+            if one.egret.is_some() {
+                samples.add(one.configuration.name, figure::IDLE, policies, 0, one.programs.idle * 100.0);
+            }
         }
         rounds(options, samples, &built, &metrics, policies);
         for one in built {

@@ -8,7 +8,7 @@ pub use memory::record as record_memory;
 use crate::cleanup;
 use crate::cluster::Cluster;
 use crate::cpus::SECOND;
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, run};
 use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
@@ -44,16 +44,16 @@ impl Egret {
             egret.spawn(program, namespace, node, &arguments)?;
         }
         egret.wait(policies)?;
+        for child in &egret.children {
+            run(Command::new("taskset").args(["-acp", &SECOND.to_string(), &child.id().to_string()]), None)?;
+        }
         Ok(egret)
     }
 
     fn spawn(&mut self, program: &Path, namespace: &Namespace, name: &str, arguments: &[&str]) -> Result<()> {
         let log = File::create(self.directory.join("log").join(name))?;
-        let enter = namespace.command(program);
-        let child = Command::new("taskset")
-            .args(["-c", &SECOND.to_string()])
-            .arg(enter.get_program())
-            .args(enter.get_args())
+        let child = namespace
+            .command(program)
             .args(arguments)
             .arg(format!("unix:{}", self.directory.join(format!("{name}.sock")).display()))
             .arg("--store")
@@ -78,7 +78,7 @@ impl Egret {
 
     /// Every address is given out, and every agent has applied a plan made from all that the controller decided.
     fn wait(&mut self, policies: usize) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let waiting = match self.waits_for(policies) {
                 None => return Ok(()),
@@ -90,7 +90,7 @@ impl Egret {
                 }
             }
             if Instant::now() > deadline {
-                bail!("egret is not in force after 60 s: {waiting}\n{}", self.logs());
+                bail!("egret is not in force after 120 s: {waiting}\n{}", self.logs());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -101,8 +101,8 @@ impl Egret {
         let Some(controller) = read(&state.join("controller.json")) else {
             return Some("the controller has decided nothing".into());
         };
-        let given =
-            fs::read_dir(state.join("records/EgressAddress")).map(Iterator::count).unwrap_or_default();
+        let addresses = state.join("records/EgressAddress");
+        let given = fs::read_dir(&addresses).map(Iterator::count).unwrap_or_default();
         if given < policies {
             return Some(format!("{given} of {policies} addresses are given out"));
         }
@@ -115,6 +115,19 @@ impl Egret {
             }
             if spec["waiting"].as_array().is_some_and(|reasons| !reasons.is_empty()) {
                 return Some(format!("{node} waits: {}", spec["waiting"]));
+            }
+        }
+        let gateway = read(&state.join(format!("records/EgressNode/{}.json", manifests::GATEWAY)));
+        let programmed = &gateway.unwrap_or_default()["spec"]["programmed"];
+        for entry in fs::read_dir(&addresses).into_iter().flatten().flatten() {
+            let record = read(&entry.path()).unwrap_or_default();
+            let spec = &record["spec"];
+            let address = spec["address"].as_str().unwrap_or_default();
+            if spec["leases"].as_array().is_none_or(Vec::is_empty) {
+                return Some(format!("nobody leases a port of {address}"));
+            }
+            if programmed[address].as_u64() < spec["revision"].as_u64() {
+                return Some(format!("the gateway has not programmed {address}"));
             }
         }
         None

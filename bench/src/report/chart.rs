@@ -18,8 +18,8 @@ const PANELS: [(&str, &str); 7] = [
 ];
 
 const WIDTH: usize = 1180;
-const LABELS: usize = 330;
-const BARS: usize = 600;
+const LABELS: usize = 290;
+const BARS: usize = 640;
 const LINE: usize = 20;
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#222}.t{font-size:17px;font-weight:600}\
 .h{font-size:14px;font-weight:600}.s{font-size:11px;fill:#666}.v{font-variant-numeric:tabular-nums}\
@@ -40,10 +40,9 @@ pub fn svg(head: &Head, rows: &[Row]) -> String {
             "{} rounds, interleaved; bar: median, line: smallest to largest; number after it: share of plain routing",
             head.rounds
         ),
-        head.roles.clone(),
     ];
-    let pinning = wrap(&head.pinning, 190);
-    for line in heading.iter().chain(&pinning) {
+    let roles = wrap(&format!("{}. {}", head.roles, head.pinning), 180);
+    for line in heading.iter().chain(&roles) {
         top += 16;
         let _ = writeln!(body, r#"<text class="s" x="20" y="{top}">{}</text>"#, escape(line));
     }
@@ -88,12 +87,7 @@ fn panel(body: &mut String, rows: &[Row], figure: &str, title: &str, policies: u
     for (one, row) in found {
         let (text, middle) = (y + 14, y + 9);
         let [end, from, to] = [row.spread.median, row.spread.min, row.spread.max].map(scale);
-        let _ = writeln!(
-            body,
-            r#"<text x="20" y="{text}" textLength="{}" lengthAdjust="spacingAndGlyphs">{}</text>"#,
-            label_width(one.label),
-            escape(one.label)
-        );
+        let _ = writeln!(body, r#"<text x="20" y="{text}">{}</text>"#, escape(one.label));
         let _ = writeln!(
             body,
             r#"<rect class="{:?}" x="{LABELS}" y="{}" width="{:.1}" height="14"/>"#,
@@ -113,11 +107,6 @@ fn panel(body: &mut String, rows: &[Row], figure: &str, title: &str, policies: u
         y += LINE;
     }
     y
-}
-
-/// Fonts differ; a label never runs into its bar.
-fn label_width(label: &str) -> usize {
-    (label.chars().count() * 6).min(LABELS - 30)
 }
 
 fn wrap(text: &str, width: usize) -> Vec<String> {

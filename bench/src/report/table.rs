@@ -2,7 +2,6 @@
 
 use crate::machine::Head;
 use crate::measure::figure;
-use crate::plan;
 use crate::rows::{Row, find};
 use crate::rules::ALL;
 use comfy_table::{Cell, CellAlignment, Table, presets};
@@ -31,7 +30,7 @@ pub fn text(head: &Head, rows: &[Row]) -> String {
         let _ = writeln!(text, "\nMore policies: median, and the share of plain routing.\n{}", scaled(rows));
     }
     let others: Vec<&Row> =
-        rows.iter().filter(|row| row.unit == "bytes" || row.config == plan::NAME).collect();
+        rows.iter().filter(|row| ["bytes", "ms", "% of a CPU"].contains(&row.unit.as_str())).collect();
     if !others.is_empty() {
         let _ = writeln!(text, "\nMemory and plan time: median (smallest..largest).\n{}", rest(&others));
     }
@@ -105,11 +104,7 @@ fn spread(row: &Row) -> String {
 }
 
 fn full(row: &Row) -> String {
-    let mut text = spread(row);
-    if let Some(share) = row.share_of_plain {
-        let _ = write!(text, "\n{:.2}", share.median);
-    }
-    text
+    format!("{}\n{}..{}", short(row), number(row.spread.min), number(row.spread.max))
 }
 
 fn short(row: &Row) -> String {

@@ -82,7 +82,7 @@ pub const ALL: [Configuration; 13] = [
     },
     Configuration {
         name: "plain",
-        label: "plain routing over the same two hops",
+        label: "plain routing, two hops",
         kind: Kind::Baseline,
         source: Source::Pod,
         scales: true,
@@ -90,7 +90,7 @@ pub const ALL: [Configuration; 13] = [
     },
     Configuration {
         name: "masquerade",
-        label: "plain routing, masquerade on the gateway",
+        label: "masquerade on the gateway",
         kind: Kind::Baseline,
         source: Source::Gateway,
         scales: false,
@@ -122,7 +122,7 @@ pub const ALL: [Configuration; 13] = [
     },
     Configuration {
         name: "spidernet",
-        label: "rules of spidernet egressgateway over VXLAN",
+        label: "rules of spidernet over VXLAN",
         kind: Kind::Peer,
         source: Source::Egress,
         scales: true,
@@ -138,7 +138,7 @@ pub const ALL: [Configuration; 13] = [
     },
     Configuration {
         name: "ovn-kubernetes",
-        label: "rules of OVN-Kubernetes (secondary NIC) over VXLAN",
+        label: "rules of OVN-Kubernetes over VXLAN",
         kind: Kind::Peer,
         source: Source::Egress,
         scales: true,
@@ -146,7 +146,7 @@ pub const ALL: [Configuration; 13] = [
     },
     Configuration {
         name: "kube-ovn",
-        label: "rules of Kube-OVN VpcEgressGateway over VXLAN",
+        label: "rules of Kube-OVN over VXLAN",
         kind: Kind::Peer,
         source: Source::Gateway,
         scales: true,
@@ -162,7 +162,7 @@ pub const ALL: [Configuration; 13] = [
     },
     Configuration {
         name: "kube-vip",
-        label: "rules of kube-vip (nft), NAT on the pod's node, no gateway",
+        label: "rules of kube-vip, no gateway",
         kind: Kind::Peer,
         source: Source::Egress,
         scales: true,
