@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1,100,1000")]
     pub policies: Vec<usize>,
     /// Milliseconds of one measurement.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 700)]
     pub time: u64,
     /// Datagrams per second while the gateway's cost is measured.
     #[arg(long, default_value_t = 30_000)]
@@ -150,7 +150,7 @@ fn settled(options: &Options) -> Result<Options> {
     let mut options = options.clone();
     if options.quick {
         options.reps = options.reps.min(2);
-        options.time = options.time.min(400);
+        options.time = options.time.min(300);
         options.policies = vec![1];
     }
     if options.egret.is_none() {

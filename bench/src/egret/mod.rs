@@ -36,14 +36,15 @@ impl Egret {
             .with_context(|| format!("cannot mount a BPF file system on {}", pins.display()))?;
         manifests::write(&directory.join("store"), policies)?;
         let mut egret = Self { directory, children: Vec::new() };
-        let steering = if configuration.ends_with("-link") { "link" } else { "overlay" };
+        let overlay = configuration.ends_with("-overlay");
+        let steering = if overlay { "overlay" } else { "auto" };
         egret.spawn(program, &cluster.gateway, "controller", &["controller", "--status-address"])?;
         for (namespace, node) in [(&cluster.node, manifests::NODE), (&cluster.gateway, manifests::GATEWAY)] {
             let pins = egret.pins(node);
             let arguments = ["agent", "--node", node, "--steering", steering, "--pin-dir", &pins, "--listen"];
             egret.spawn(program, namespace, node, &arguments)?;
         }
-        egret.wait(policies)?;
+        egret.wait(policies, overlay)?;
         for child in &egret.children {
             run(Command::new("taskset").args(["-acp", &SECOND.to_string(), &child.id().to_string()]), None)?;
         }
@@ -77,10 +78,10 @@ impl Egret {
     }
 
     /// Every address is given out, and every agent has applied a plan made from all that the controller decided.
-    fn wait(&mut self, policies: usize) -> Result<()> {
+    fn wait(&mut self, policies: usize, overlay: bool) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
-            let waiting = match self.waits_for(policies) {
+            let waiting = match self.waits_for(policies, overlay) {
                 None => return Ok(()),
                 Some(waiting) => waiting,
             };
@@ -96,7 +97,7 @@ impl Egret {
         }
     }
 
-    fn waits_for(&self, policies: usize) -> Option<String> {
+    fn waits_for(&self, policies: usize, overlay: bool) -> Option<String> {
         let state = self.directory.join("store/.egret");
         let Some(controller) = read(&state.join("controller.json")) else {
             return Some("the controller has decided nothing".into());
@@ -112,6 +113,10 @@ impl Egret {
             let seen = [&spec["observedObjects"], &spec["observedAddresses"]];
             if spec["ready"] != true || seen != [&controller["observedObjects"], &controller["addresses"]] {
                 return Some(format!("{node} has not applied the newest plan: {spec}"));
+            }
+            let linked = spec["links"].as_array().is_some_and(|links| !links.is_empty());
+            if !overlay && node == manifests::NODE && !linked {
+                return Some(format!("{node} has not found out that its gateway is on the same link"));
             }
             if spec["waiting"].as_array().is_some_and(|reasons| !reasons.is_empty()) {
                 return Some(format!("{node} waits: {}", spec["waiting"]));

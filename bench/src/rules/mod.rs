@@ -106,15 +106,15 @@ pub const ALL: [Configuration; 13] = [
     },
     Configuration {
         name: "egret",
-        label: "Egret, over its overlay",
+        label: "Egret, gateway on the same link",
         kind: Kind::Egret,
         source: Source::Egress,
         scales: true,
         apply: nothing,
     },
     Configuration {
-        name: "egret-link",
-        label: "Egret, gateway on the same link",
+        name: "egret-overlay",
+        label: "Egret, over its overlay",
         kind: Kind::Egret,
         source: Source::Egress,
         scales: true,
