@@ -24,12 +24,13 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// `what   median ms  (least to most, n=runs)`; other lines are remarks.
+/// `what   median ms  (least to most, n=runs)`, and then what it likes; other lines are remarks.
 fn row(line: &str) -> Option<Row> {
     let (head, rest) = line.split_once(" ms  (")?;
     let (what, median) = head.trim_end().rsplit_once(' ')?;
     let (least, rest) = rest.split_once(" to ")?;
-    let (most, runs) = rest.trim_end_matches(')').split_once(", n=")?;
+    let (most, rest) = rest.split_once(", n=")?;
+    let (runs, _) = rest.split_once(')')?;
     let words: Vec<&str> =
         what.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     Some(Row {
@@ -49,8 +50,7 @@ mod tests {
 
     #[test]
     fn a_line_becomes_a_row() {
-        let line =
-            "controller, one pod moves                                    4.25 ms  (3.10 to 9.00, n=20)";
+        let line = "controller, one pod moves                                    4.25 ms  (3.10 to 9.00, n=20), on CPU 4.20";
         let row = row(line).unwrap();
         assert_eq!(row.metric, "controller_one_pod_moves");
         assert_eq!(row.spread, Spread { median: 4.25, min: 3.1, max: 9.0 });

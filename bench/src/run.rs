@@ -76,11 +76,16 @@ pub fn run(options: &Options) -> Result<()> {
     result?;
     samples.less_base(figure::WHOLE, rules::DIRECT, figure::OUTSIDE);
     let mut rows = samples.rows();
+    let mut failed = Ok(());
     if options.wants(plan::NAME) && options.metric.is_empty() && !options.quick {
         eprintln!("plan time in a cluster of 5,000 nodes");
-        rows.extend(plan::measure()?);
+        match plan::measure() {
+            Ok(planned) => rows.extend(planned),
+            Err(error) => failed = Err(error),
+        }
     }
-    report::write(&options.out, &head, &rows)
+    report::write(&options.out, &head, &rows)?;
+    failed
 }
 
 /// One configuration, up and running.
