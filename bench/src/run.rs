@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1,100,1000")]
     pub policies: Vec<usize>,
     /// Milliseconds of one measurement.
-    #[arg(long, default_value_t = 700)]
+    #[arg(long, default_value_t = 600)]
     pub time: u64,
     /// Datagrams per second while the gateway's cost is measured.
     #[arg(long, default_value_t = 30_000)]
@@ -180,6 +180,9 @@ fn measure_all(options: &Options, samples: &mut Samples) -> Result<()> {
             .filter(|one| options.wants(one.name) && (policies == 1 || one.scales))
             .copied()
             .collect();
+        if configurations.is_empty() {
+            continue;
+        }
         let mut metrics = if policies == 1 { FULL.to_vec() } else { SCALED.to_vec() };
         if !options.metric.is_empty() {
             metrics = options.metric.clone();

@@ -21,12 +21,15 @@ const COLUMNS: [(&str, &str); 7] = [
 pub fn text(head: &Head, rows: &[Row]) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}\nLinux {}\n{}\n{}\n", head.machine, head.kernel, head.roles, head.pinning);
-    let _ = writeln!(
-        text,
-        "One policy: median (smallest..largest), and the share of plain routing.\n{}",
-        one(rows)
-    );
-    if rows.iter().any(|row| row.policies > 1 && COLUMNS.iter().any(|(figure, _)| row.metric == *figure)) {
+    let measured = |row: &Row| COLUMNS.iter().any(|(figure, _)| row.metric == *figure);
+    if rows.iter().any(|row| row.policies == 1 && measured(row)) {
+        let _ = writeln!(
+            text,
+            "One policy: median and its share of plain routing; below, smallest..largest.\n{}",
+            one(rows)
+        );
+    }
+    if rows.iter().any(|row| row.policies > 1 && measured(row)) {
         let _ = writeln!(text, "\nMore policies: median, and the share of plain routing.\n{}", scaled(rows));
     }
     let others: Vec<&Row> =
