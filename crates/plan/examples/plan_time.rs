@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use egret_api::{EgressAddress, EgressNode, EgressNodeSpec, Kind, Object, PortUse, Wire};
+use egret_plan::allocate::Decider;
 use egret_plan::tables::UnknownPods;
 use egret_plan::{
     ClusterSettings, Local, LocalWire, PodLink, Steering, Underlay, World, allocate, diff, node,
@@ -31,7 +32,7 @@ fn main() -> Result<(), Failure> {
     let mut objects = Vec::new();
     for n in 0..NODES {
         objects.push(cluster_node(n)?);
-        objects.push(report(n, BTreeMap::new(), BTreeMap::new()));
+        objects.push(report(n, BTreeMap::new(), BTreeMap::new(), BTreeMap::new()));
     }
     for n in 0..PODS {
         objects.push(pod(n, n % NODES, "web")?);
@@ -59,22 +60,44 @@ fn main() -> Result<(), Failure> {
     print("controller, from scratch, nothing allocated yet", &full);
     println!("  {} addresses, {} statuses", decision.addresses.len(), decision.statuses.len());
 
-    settle(&mut world, &decision, now)?;
+    let mut decider = Decider::default();
+    for _ in 0..4 {
+        decision = decider.decide(&mut world, &settings, now).clone();
+        settle(&mut world, &decision)?;
+    }
+    decider.decide(&mut world, &settings, now);
+    println!(
+        "  settled: {} records and {} statuses to write",
+        decider.unwritten().count(),
+        decider.untold().count()
+    );
     let mut full = Vec::new();
     for _ in 0..5 {
         full.push(time(|| decision = allocate::decide(&world, &settings, now)));
     }
     print("controller, from scratch, all allocated", &full);
 
-    let mut steps = Vec::new();
-    for n in 0..20 {
-        let moved = pod(n, (n + 7) % NODES, "web")?;
-        steps.push(time(|| {
-            world.apply(moved);
-            black_box(allocate::decide(&world, &settings, now));
-        }));
+    let changes: [(&str, Vec<Object>); 4] = [
+        ("a pod moves", (0..20).map(|n| pod(n, (n + 7) % NODES, "web")).collect::<Result<_, _>>()?),
+        ("a policy changes", (0..20).map(|n| changed(policy(n * 3)?)).collect::<Result<_, _>>()?),
+        ("a policy is new", (0..20).map(|n| policy(POLICIES + n)).collect::<Result<_, _>>()?),
+        (
+            "a node reports",
+            (0..20).map(|n| report(3_000 + n, BTreeMap::new(), BTreeMap::new(), BTreeMap::new())).collect(),
+        ),
+    ];
+    for (what, objects) in changes {
+        let mut steps = Vec::new();
+        for object in objects {
+            steps.push(time(|| {
+                world.apply(object);
+                black_box(decider.decide(&mut world, &settings, now));
+            }));
+        }
+        print(&format!("controller, {what}"), &steps);
+        let same = *decider.decision() == allocate::decide(&world, &settings, now);
+        println!("  same as from scratch: {same}");
     }
-    print("controller, one pod moves", &steps);
 
     for (what, n) in [("node with pods", 2_000), ("gateway", 7)] {
         let local = local(&world, n);
@@ -106,21 +129,32 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn time(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
+/// Milliseconds that the work took, and of these on a CPU: other programs may be busy, too.
+fn time(work: impl FnOnce()) -> (f64, f64) {
+    let (start, on_cpu) = (Instant::now(), on_cpu());
     work();
-    start.elapsed().as_secs_f64() * 1e3
+    (start.elapsed().as_secs_f64() * 1e3, self::on_cpu() - on_cpu)
 }
 
-fn print(what: &str, runs: &[f64]) {
-    let mut sorted = runs.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (median, least, most) = (sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1]);
-    println!("{what:<55} {median:>9.2} ms  ({least:.2} to {most:.2}, n={})", runs.len());
+/// Milliseconds that this thread has run, by the kernel's count.
+fn on_cpu() -> f64 {
+    std::thread::yield_now();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|n| n.parse::<f64>().ok()).unwrap_or_default() / 1e6
 }
 
-/// Writes what the controller decided, and the reports of gateways that have programmed it.
-fn settle(world: &mut World, decision: &allocate::Decision, _now: Timestamp) -> Result<(), Failure> {
+fn print(what: &str, runs: &[(f64, f64)]) {
+    let of = |pick: fn(&(f64, f64)) -> f64| {
+        let mut sorted: Vec<f64> = runs.iter().map(pick).collect();
+        sorted.sort_by(f64::total_cmp);
+        (sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1])
+    };
+    let ((wall, least, most), (cpu, ..)) = (of(|r| r.0), of(|r| r.1));
+    println!("{what:<52} {wall:>8.2} ms ({least:.2} to {most:.2}, n={}), on CPU {cpu:.2}", runs.len());
+}
+
+/// Writes what the controller decided, and the reports of nodes that act on it.
+fn settle(world: &mut World, decision: &allocate::Decision) -> Result<(), Failure> {
     let (mut programmed, mut ports) = (BTreeMap::new(), BTreeMap::<String, BTreeMap<String, PortUse>>::new());
     let mut holders = BTreeMap::new();
     for (name, spec) in &decision.addresses {
@@ -137,20 +171,31 @@ fn settle(world: &mut World, decision: &allocate::Decision, _now: Timestamp) -> 
     for n in 0..NODES {
         let ports = ports.remove(&format!("node-{n}")).unwrap_or_default();
         let programmed = if n < GATEWAYS { programmed.clone() } else { BTreeMap::new() };
-        world.apply(report(n, programmed, ports));
+        let believed = holders.iter().filter(|(a, _)| n < GATEWAYS || ports.contains_key(*a));
+        let believed = believed.map(|(a, h)| (a.clone(), h.clone())).collect();
+        world.apply(report(n, programmed, ports, believed));
     }
     for (key, status) in &decision.statuses {
-        let mut value = manifest(key.kind, &key.name, &key.namespace);
         let n: usize = key.name.rsplit('-').next().unwrap_or("0").parse()?;
-        value = match key.kind {
-            Kind::EgressPool => pool(n)?.encode()?,
-            Kind::ExternalIPPool => pool(n)?.encode()?,
-            _ => policy(n)?.encode().unwrap_or(value),
+        let mut value = match key.kind {
+            Kind::EgressPool | Kind::ExternalIPPool => pool(n)?.encode()?,
+            _ => policy(n)?.encode()?,
         };
         value["status"] = status.clone();
         world.apply(key.kind.decode(value)?);
     }
     Ok(())
+}
+
+/// The same policy for one more destination, or for other pods.
+fn changed(object: Object) -> Result<Object, Failure> {
+    let kind = object.kind();
+    let mut value = object.encode()?;
+    match kind {
+        Kind::Egress => value["spec"]["appliedTo"]["podSelector"] = json!({}),
+        _ => value["spec"]["destinations"] = json!([{"cidr": "192.0.2.0/24"}]),
+    }
+    Ok(kind.decode(value)?)
 }
 
 fn manifest(kind: Kind, name: &str, namespace: &str) -> Value {
@@ -172,7 +217,12 @@ fn cluster_node(n: usize) -> Result<Object, Failure> {
     Ok(Kind::Node.decode(node)?)
 }
 
-fn report(n: usize, programmed: BTreeMap<String, u64>, ports: BTreeMap<String, PortUse>) -> Object {
+fn report(
+    n: usize,
+    programmed: BTreeMap<String, u64>,
+    ports: BTreeMap<String, PortUse>,
+    holders: BTreeMap<String, String>,
+) -> Object {
     let wire = |n: usize| Wire {
         interface: "eth1".to_owned(),
         addresses: vec![format!("172.16.255.{}/16", n + 1)],
@@ -183,6 +233,7 @@ fn report(n: usize, programmed: BTreeMap<String, u64>, ports: BTreeMap<String, P
         wires: if n < GATEWAYS { vec![wire(n)] } else { Vec::new() },
         programmed,
         ports,
+        holders,
         ready: true,
         ..EgressNodeSpec::default()
     };
@@ -240,7 +291,7 @@ fn policy(n: usize) -> Result<Object, Failure> {
         _ => (
             Kind::Egress,
             json!({"appliedTo": {"namespaceSelector": here, "podSelector": pods},
-                   "externalIPPool": format!("pool-{}", native + n % (POOLS - native))}),
+                   "externalIPPool": format!("pool-{}", native + n / 10 % (POOLS - native))}),
         ),
     };
     let mut policy = manifest(kind, &format!("policy-{n}"), &namespace);

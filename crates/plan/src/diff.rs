@@ -75,18 +75,28 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
     changes
 }
 
+/// What is new or different.
 fn set<'a, K: Ord, V: PartialEq>(
     actual: &'a BTreeMap<K, V>,
     desired: &'a BTreeMap<K, V>,
 ) -> impl Iterator<Item = (&'a K, &'a V)> {
-    desired.iter().filter(|(k, v)| actual.get(k) != Some(v))
+    let mut before = actual.iter().peekable();
+    desired.iter().filter(move |(key, value)| {
+        while before.next_if(|(old, _)| old < key).is_some() {}
+        before.next_if(|(old, _)| old == key).is_none_or(|(_, old)| old != *value)
+    })
 }
 
+/// What is no longer there.
 fn gone<'a, K: Ord, V>(
     actual: &'a BTreeMap<K, V>,
     desired: &'a BTreeMap<K, V>,
 ) -> impl Iterator<Item = &'a K> {
-    actual.keys().filter(|k| !desired.contains_key(k))
+    let mut after = desired.keys().peekable();
+    actual.keys().filter(move |key| {
+        while after.next_if(|new| new < key).is_some() {}
+        after.next_if(|new| new == key).is_none()
+    })
 }
 
 /// Ports in a block of an address, as one side has it.
@@ -94,22 +104,41 @@ fn block_size(tables: &Tables, address: IpAddr) -> Option<u16> {
     tables.served.get(&address).map(|s| s.block_size)
 }
 
+/// The block sizes before and after of addresses that change theirs, begin or end: nearly always none.
+fn sizes(actual: &Tables, desired: &Tables) -> BTreeMap<IpAddr, (Option<u16>, Option<u16>)> {
+    let both =
+        set(&actual.served, &desired.served).map(|(a, _)| a).chain(gone(&actual.served, &desired.served));
+    both.map(|a| (*a, (block_size(actual, *a), block_size(desired, *a))))
+        .filter(|(_, (b, a))| b != a)
+        .collect()
+}
+
 fn leases<'a>(actual: &'a Tables, desired: &'a Tables) -> impl Iterator<Item = Change> + 'a {
+    let resized = sizes(actual, desired);
+    let changed: Vec<_> = set(&actual.leases, &desired.leases).map(|(key, _)| key).collect();
+    let mut changed = changed.into_iter().peekable();
     desired.leases.iter().filter_map(move |(key, source)| {
-        let size = block_size(desired, key.0)?;
-        let same = actual.leases.get(key) == Some(source) && block_size(actual, key.0) == Some(size);
-        (!same).then_some(Change::SetLease(key.0, key.1, size, *source))
+        let new = changed.next_if_eq(&key).is_some();
+        let again = !resized.is_empty() && resized.contains_key(&key.0);
+        let size = (new || again).then(|| block_size(desired, key.0)).flatten()?;
+        Some(Change::SetLease(key.0, key.1, size, *source))
     })
 }
 
 /// Leases that end. Those of an address whose blocks change their size end first: the kernel knows a block by
 /// its number, and numbers of both sizes would meet.
-fn ended<'a>(actual: &'a Tables, desired: &'a Tables, resized: bool) -> impl Iterator<Item = Change> + 'a {
+fn ended<'a>(actual: &'a Tables, desired: &'a Tables, first: bool) -> impl Iterator<Item = Change> + 'a {
+    let resized = sizes(actual, desired);
+    let gone: Vec<_> = gone(&actual.leases, &desired.leases).collect();
+    let mut gone = gone.into_iter().peekable();
     actual.leases.keys().filter_map(move |key| {
-        let (before, after) = (block_size(actual, key.0), block_size(desired, key.0));
-        let size = before.or(after)?;
-        let other = after.is_some_and(|after| after != size);
-        let ends = other || !desired.leases.contains_key(key);
-        (ends && other == resized).then_some(Change::RemoveLease(key.0, key.1, size))
+        let ends = gone.next_if_eq(&key).is_some();
+        let sizes = if resized.is_empty() { None } else { resized.get(&key.0) };
+        let other = sizes.is_some_and(|(before, after)| before.is_some() && after.is_some());
+        if !(ends || other) || other != first {
+            return None;
+        }
+        let size = block_size(actual, key.0).or_else(|| block_size(desired, key.0))?;
+        Some(Change::RemoveLease(key.0, key.1, size))
     })
 }

@@ -24,15 +24,10 @@ pub fn score(address: IpAddr, node: &str) -> u64 {
     xxh3_64_with_seed(node.as_bytes(), xxh3_64_with_seed(&bytes[..length], SEED))
 }
 
-/// Candidates in the order in which they hold the address: the first living one does.
-pub fn ranking(address: IpAddr, candidates: &[String]) -> Vec<String> {
-    let mut ranked: Vec<(u64, &String)> = candidates.iter().map(|c| (score(address, c), c)).collect();
-    ranked.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-    ranked.dedup();
-    ranked.into_iter().map(|(_, c)| c.clone()).collect()
-}
-
-/// The holder among the candidates that live.
-pub fn holder(ranking: &[String], lives: impl Fn(&str) -> bool) -> Option<&str> {
-    ranking.iter().map(String::as_str).find(|c| lives(c))
+/// Places in the list of candidates, in the order in which they hold the address: the first living one does.
+pub fn order(address: IpAddr, candidates: &[String]) -> Vec<usize> {
+    let score = |at: &usize| candidates.get(*at).map_or(0, |c| score(address, c));
+    let mut order: Vec<(u64, usize)> = (0..candidates.len()).map(|at| (score(&at), at)).collect();
+    order.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| candidates.get(a.1).cmp(&candidates.get(b.1))));
+    order.into_iter().map(|(_, at)| at).collect()
 }

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::elect;
 use crate::inside::{self, ClusterSettings};
 use crate::intent::Intent;
 use crate::node::{families, verdict};
@@ -77,7 +76,7 @@ pub fn explain(
     pod: (&str, &str),
     packet: Option<Packet>,
 ) -> Explanation {
-    let key: PodKey = (pod.0.to_owned(), pod.1.to_owned());
+    let key: PodKey = (pod.0.into(), pod.1.into());
     let mut told = Explanation {
         pod: format!("{}/{}", pod.0, pod.1),
         expected: Some(Expected::UnknownPod),
@@ -92,7 +91,7 @@ pub fn explain(
         );
         return told;
     };
-    let intents = world.policies_of(&key, facts);
+    let intents = facts.policies.clone();
     let (expected, decider) = decide(world, settings, &intents, packet);
     let depends = packet.is_none() && decider.is_none() && !intents.is_empty();
     told.expected = (!depends).then_some(expected);
@@ -120,9 +119,9 @@ pub fn explain(
 /// The source that a packet of the pod with this address must have outside.
 pub fn expected_source(world: &World, settings: &ClusterSettings, pod: IpAddr, packet: Packet) -> Expected {
     let mut found: Option<Expected> = None;
-    for (key, facts) in world.pods_with(pod) {
-        let intents = world.policies_of(key, facts);
-        let (expected, _) = decide(world, settings, &intents, Some(packet));
+    for (_, facts) in world.pods_with(pod) {
+        let intents = &facts.policies;
+        let (expected, _) = decide(world, settings, intents, Some(packet));
         if found.is_none_or(|f| f == Expected::Ordinary) {
             found = Some(expected);
         }
@@ -181,7 +180,7 @@ fn layer(world: &World, intent: &Intent, packet: Option<Packet>, turn: Option<st
     let how = match now {
         Verdict::Egress(address) => {
             let record = world.record(address);
-            let first = record.and_then(|r| elect::holder(&r.ranking, |_| true)).unwrap_or("none yet");
+            let first = record.and_then(|r| r.holder(|_| true)).unwrap_or("none yet");
             format!("by {address} (gateway while all live: {first})")
         }
         Verdict::Ordinary => "bypassed: no gateway".to_owned(),

@@ -3,44 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use egret_api::{EgressAddress, EgressAddressSpec, EgressNode, EgressNodeSpec};
+use egret_api::{EgressAddress, EgressAddressSpec, EgressNode, PortUse};
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 
 use crate::elect;
 use crate::range::{host, parse_net};
 use crate::select::Labels;
 use crate::tables::Mac;
-
-/// A pod that has a network of its own, runs on a node and has not finished. Others are nobody's business here.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PodFacts {
-    /// Its node.
-    pub node: String,
-    /// Its labels.
-    pub labels: Labels,
-    /// Its addresses, of both families.
-    pub addresses: BTreeSet<IpAddr>,
-}
-
-impl PodFacts {
-    /// Reads a pod; `None` for pods that no policy ever selects.
-    pub fn read(pod: &Pod) -> Option<PodFacts> {
-        let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref());
-        let finished = matches!(status.and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-        if spec.host_network == Some(true) || finished {
-            return None;
-        }
-        let several = status.and_then(|s| s.pod_ips.as_ref()).into_iter().flatten().map(|ip| &ip.ip);
-        let one = status.and_then(|s| s.pod_ip.as_ref());
-        let usable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast();
-        Some(PodFacts {
-            node: spec.node_name.clone().filter(|n| !n.is_empty())?,
-            labels: pod.metadata.labels.clone().unwrap_or_default(),
-            addresses: several.chain(one).filter_map(|ip| read(ip)).filter(usable).collect(),
-        })
-    }
-}
 
 /// A node as the cluster describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,42 +27,48 @@ pub struct NodeFacts {
 
 impl NodeFacts {
     /// Reads a node.
-    pub fn read(node: &Node) -> NodeFacts {
-        let spec = node.spec.as_ref();
-        let several = spec.and_then(|s| s.pod_cidrs.as_ref()).into_iter().flatten();
-        let one = spec.and_then(|s| s.pod_cidr.as_ref());
-        let given = node.status.as_ref().and_then(|s| s.addresses.as_ref()).into_iter().flatten();
-        let given: Vec<(&str, IpAddr)> =
-            given.filter_map(|a| read(&a.address).map(|ip| (a.type_.as_str(), ip))).collect();
+    pub fn read(node: Node) -> NodeFacts {
+        let spec = node.spec.unwrap_or_default();
+        let networks = spec.pod_cidrs.into_iter().flatten().chain(spec.pod_cidr);
+        let given = node.status.and_then(|s| s.addresses).into_iter().flatten();
+        let given: Vec<(String, IpAddr)> =
+            given.filter_map(|a| read(&a.address).map(|ip| (a.type_, ip))).collect();
         NodeFacts {
-            labels: node.metadata.labels.clone().unwrap_or_default(),
+            labels: node.metadata.labels.unwrap_or_default(),
             // A network of prefix 0 would put the whole world inside the cluster.
-            pod_networks: several
-                .chain(one)
-                .filter_map(|c| parse_net(c))
-                .filter(|n| n.prefix_len() > 0)
-                .collect(),
+            pod_networks: networks.filter_map(|c| parse_net(&c)).filter(|n| n.prefix_len() > 0).collect(),
             addresses: given.iter().map(|(_, ip)| *ip).collect(),
             internal: given.iter().filter(|(kind, _)| *kind == "InternalIP").map(|(_, ip)| *ip).collect(),
         }
     }
+
+    /// What the node adds to the cluster's inside.
+    pub fn inside(&self) -> Vec<IpNet> {
+        self.pod_networks.iter().copied().chain(self.addresses.iter().copied().map(host)).collect()
+    }
 }
 
 /// A node's own report.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// As written.
-    pub spec: EgressNodeSpec,
     /// The node's underlay address.
     pub underlay: Option<IpAddr>,
     /// Its link-layer address on the underlay.
     pub mac: Option<Mac>,
     /// Wires with their networks.
     pub wires: Vec<ReportedWire>,
-    /// For each egress address: the revision that the node has programmed as a gateway.
+    /// For each egress address that it can serve: the revision that it has programmed.
     pub programmed: BTreeMap<IpAddr, u64>,
+    /// For each egress address that its pods use: how its ports are used.
+    pub ports: BTreeMap<IpAddr, PortUse>,
     /// Egress addresses that it answers for.
     pub holds: BTreeSet<IpAddr>,
+    /// For each egress address that it uses or serves: whom it believes to be the holder.
+    pub holders: BTreeMap<IpAddr, String>,
+    /// Gateways that it exchanges packets with without tunnel.
+    pub links: BTreeSet<String>,
+    /// Its programs are attached and its first plan is in force.
+    pub ready: bool,
 }
 
 /// A wire in a report.
@@ -128,10 +104,10 @@ pub(crate) fn reaches<'a>(
 
 impl Report {
     /// Reads a report; what cannot be read is left out.
-    pub fn read(node: &EgressNode) -> Report {
-        let spec = node.spec.clone();
-        let wires = spec.wires.iter().map(|w| ReportedWire {
-            interface: w.interface.clone(),
+    pub fn read(node: EgressNode) -> Report {
+        let spec = node.spec;
+        let wires = spec.wires.into_iter().map(|w| ReportedWire {
+            interface: w.interface,
             addresses: w.addresses.iter().filter_map(|a| a.parse().ok()).collect(),
             carrier: w.carrier,
         });
@@ -139,9 +115,12 @@ impl Report {
             underlay: read(&spec.underlay),
             mac: spec.underlay_mac.as_deref().and_then(read_mac),
             wires: wires.collect(),
-            programmed: spec.programmed.iter().filter_map(|(a, r)| Some((read(a)?, *r))).collect(),
+            programmed: spec.programmed.into_iter().filter_map(|(a, r)| Some((read(&a)?, r))).collect(),
+            ports: spec.ports.into_iter().filter_map(|(a, p)| Some((read(&a)?, p))).collect(),
             holds: spec.holds.iter().filter_map(|a| read(a)).collect(),
-            spec,
+            holders: spec.holders.into_iter().filter_map(|(a, h)| Some((read(&a)?, h))).collect(),
+            links: spec.links.into_iter().collect(),
+            ready: spec.ready,
         }
     }
 
@@ -163,16 +142,32 @@ pub struct Record {
     pub spec: EgressAddressSpec,
     /// The address.
     pub address: IpAddr,
-    /// Candidates, the one that holds the address if all live first.
-    pub ranking: Vec<String>,
+    /// Places in the list of candidates, the one that holds the address if all live first.
+    order: Vec<usize>,
 }
 
 impl Record {
-    /// Reads a record; `None` if its address cannot be read.
-    pub fn read(record: &EgressAddress) -> Option<Record> {
-        let (spec, address) = (record.spec.clone(), read(&record.spec.address)?);
-        let ranking = elect::ranking(address, &spec.candidates);
-        Some(Record { spec, address, ranking })
+    /// Reads a record; `None` if its address cannot be read, or another name belongs to it.
+    pub fn read(record: EgressAddress) -> Option<Record> {
+        let (name, spec) = (record.metadata.name, record.spec);
+        let address = read(&spec.address).filter(|a| name == Some(record_name(*a)))?;
+        let order = elect::order(address, &spec.candidates);
+        Some(Record { spec, address, order })
+    }
+
+    /// The candidates in the order in which they hold the address: the first living one does.
+    pub fn ranked(&self) -> impl Iterator<Item = &str> {
+        self.order.iter().filter_map(|at| self.spec.candidates.get(*at)).map(String::as_str)
+    }
+
+    /// The holder, given who lives.
+    pub fn holder(&self, lives: impl Fn(&str) -> bool) -> Option<&str> {
+        self.ranked().find(|candidate| lives(candidate))
+    }
+
+    /// The node is a candidate. The list is sorted when the controller writes it, but need not be.
+    pub fn has_candidate(&self, node: &str) -> bool {
+        self.spec.candidates.iter().any(|c| c == node)
     }
 }
 
@@ -182,6 +177,13 @@ pub fn record_name(address: IpAddr) -> String {
         IpAddr::V4(a) => a.octets().map(|o| o.to_string()).join("-"),
         IpAddr::V6(a) => a.segments().map(|s| format!("{s:x}")).join("-"),
     }
+}
+
+/// The address whose record has this name.
+pub fn address_of_record(name: &str) -> Option<IpAddr> {
+    let parts: Vec<&str> = name.split('-').collect();
+    let text = if parts.len() == 4 { parts.join(".") } else { parts.join(":") };
+    read(&text).filter(|a| record_name(*a) == name)
 }
 
 fn read(text: &str) -> Option<IpAddr> {

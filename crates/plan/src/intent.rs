@@ -36,12 +36,8 @@ pub struct Intent {
 pub struct Rank {
     class: u8,
     created: Option<Timestamp>,
-    /// Namespace, or empty.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// Kind.
-    pub kind: Kind,
+    /// The policy.
+    pub key: ObjectKey,
 }
 
 /// Pods by namespace and label.
@@ -136,27 +132,19 @@ impl Rank {
             _ => 2,
         };
         let created = object.metadata().creation_timestamp.as_ref().map(|t| t.0);
-        Rank { class, created, namespace: key.namespace, name: key.name, kind: key.kind }
-    }
-
-    /// The policy.
-    pub fn key(&self) -> ObjectKey {
-        ObjectKey { kind: self.kind, namespace: self.namespace.clone(), name: self.name.clone() }
+        Rank { class, created, key }
     }
 
     /// The policy as records name it.
     pub fn claim(&self) -> Claim {
-        Claim {
-            kind: self.kind.as_str().to_owned(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-        }
+        let ObjectKey { kind, namespace, name } = self.key.clone();
+        Claim { kind: kind.as_str().to_owned(), namespace, name }
     }
 }
 
 impl std::fmt::Display for Rank {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.key().fmt(f)
+        self.key.fmt(f)
     }
 }
 

@@ -18,12 +18,14 @@ mod link;
 pub mod local;
 mod native;
 pub mod node;
+mod pods;
 pub mod ports;
 pub mod range;
 pub mod rules;
 pub mod select;
 mod selection;
 pub mod tables;
+mod touched;
 pub mod world;
 
 pub use allocate::Decision;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::facts::Record;
+use crate::facts::{Record, Report};
 use crate::local::Steering;
 use crate::node::Planner;
 use crate::tables::{LinkIndex, Mac, Path};
@@ -27,24 +27,25 @@ pub struct LinkProbe {
 impl Planner<'_> {
     /// The link-layer address of a node, if packets can come from it without tunnel: it reports the address only if
     /// it takes such packets.
-    pub(crate) fn neighbour(&self, name: &str, address: IpAddr) -> Option<Mac> {
-        let on_link = self.local.underlay.networks.iter().any(|n| n.contains(&address));
-        let mac = self.world.reports().get(name).and_then(|r| r.mac);
-        mac.filter(|_| on_link && self.local.steering != Steering::Overlay)
+    pub(crate) fn neighbour(&self, report: Option<&Report>, address: IpAddr) -> Option<Mac> {
+        let mac = report?.mac.filter(|_| self.local.steering != Steering::Overlay)?;
+        self.local.underlay.networks.iter().any(|n| n.contains(&address)).then_some(mac)
     }
 
-    /// A node found that packets without tunnel from this one reach it.
-    pub(crate) fn takes_direct(&self, name: &str) -> bool {
-        self.world.reports().get(name).is_some_and(|r| r.spec.links.contains(&self.local.node))
+    fn gateway(&self, name: &str) -> Option<(IpAddr, Option<Mac>)> {
+        let address = self.underlay(name)?;
+        Some((address, self.neighbour(self.world.reports().get(name), address)))
+    }
+
+    fn direct(&self, gateway: &str) -> bool {
+        self.local.steering == Steering::Link || self.local.links.contains(gateway)
     }
 
     pub(crate) fn way_to(&self, gateway: &str) -> Path {
-        let underlay = &self.local.underlay;
-        let direct = self.local.steering == Steering::Link || self.local.links.contains(gateway);
-        match self.world.underlay(gateway, Some(underlay.address)) {
+        match self.gateway(gateway) {
             None => Path::None,
-            Some(a) if direct && self.neighbour(gateway, a).is_some() => Path::Link(a, underlay.link),
-            Some(a) => Path::Overlay(a),
+            Some((address, Some(_))) if self.direct(gateway) => Path::Link(address, self.local.underlay.link),
+            Some((address, _)) => Path::Overlay(address),
         }
     }
 
@@ -53,19 +54,21 @@ impl Planner<'_> {
     pub(crate) fn try_links(&mut self, record: &Record, port: u16) {
         let local = self.local;
         let underlay = &local.underlay;
-        for name in record.ranking.iter().filter(|c| **c != local.node) {
+        if local.steering == Steering::Overlay {
+            return;
+        }
+        for name in record.ranked().filter(|c| *c != local.node) {
             if !self.lives(record, name) {
                 continue;
             }
-            let Some(target) = self.world.underlay(name, Some(underlay.address)) else { continue };
-            let Some(gateway) = self.neighbour(name, target) else { continue };
-            if local.steering == Steering::Link || local.links.contains(name) {
-                self.plan.links.insert(name.clone());
+            let Some((target, Some(gateway))) = self.gateway(name) else { continue };
+            if self.direct(name) {
+                self.plan.links.insert(name.to_owned());
             }
             if local.steering == Steering::Auto {
                 let (link, mac, source) = (underlay.link, underlay.mac, record.address);
                 let probe = LinkProbe { link, mac, gateway, target, source, port };
-                self.plan.link_probes.entry((name.clone(), source.is_ipv6())).or_insert(probe);
+                self.plan.link_probes.entry((name.to_owned(), source.is_ipv6())).or_insert(probe);
             }
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn everywhere() -> Vec<Traffic> {
 pub(crate) fn policy(rank: Rank, spec: &EgressPolicySpec) -> Result<Intent, Vec<Fault>> {
     let mut faults = Faults(Vec::new());
     let pods = faults.take(Selector::read(&spec.pod_selector, "spec.podSelector"));
-    let namespaces = Namespaces::One(rank.namespace.clone());
+    let namespaces = Namespaces::One(rank.key.namespace.clone());
     let scope = pods.map(|pods| PodScope { namespaces, pods });
     read(faults, rank, scope, &spec.destinations, &spec.pool, spec.address.as_deref(), spec.when_unavailable)
 }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use egret_api::{PortUse, WhenUnavailable};
 
-use crate::elect;
-use crate::facts::{PodFacts, Record, reaches};
+use crate::facts::{Record, Report, reaches};
 use crate::guard;
 use crate::inside::{self, ClusterSettings};
 use crate::intent::{Intent, Rank, reference};
@@ -17,7 +16,7 @@ use crate::rules::{self, Layer, RuleSet, Verdict};
 use crate::tables::{
     EgressEntry, LinkIndex, MAX_BLOCKS, NodeEntry, Path, PodEntry, ServedEntry, Settings, Tables,
 };
-use crate::world::World;
+use crate::world::{PodFacts, World};
 
 /// The plan of one node.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,7 +43,7 @@ pub struct NodePlan {
 
 /// Plans one node.
 pub fn plan(world: &World, settings: &ClusterSettings, local: &Local) -> NodePlan {
-    let mut planner = Planner { world, local, plan: NodePlan::default() };
+    let mut planner = Planner::new(world, local);
     planner.plan.tables.settings =
         Settings { unknown_pods: local.unknown_pods, overlay_mtu: local.overlay_mtu };
     planner.plan.tables.inside = inside::networks(world, settings);
@@ -61,7 +60,7 @@ pub(crate) fn verdict(world: &World, intent: &Intent, lives: impl Fn(&Record, &s
             && intent.address.is_none_or(|asked| asked == record.address)
     };
     let record = world.records_claimed_by(&intent.rank.claim()).find(usable);
-    let carried = record.is_some_and(|r| elect::holder(&r.ranking, |c| lives(r, c)).is_some());
+    let carried = record.is_some_and(|r| r.holder(|c| lives(r, c)).is_some());
     match (record, intent.when_unavailable) {
         (_, WhenUnavailable::Bypass) if !carried => Verdict::Ordinary,
         (Some(record), _) => Verdict::Egress(record.address),
@@ -100,10 +99,24 @@ pub(crate) fn families(world: &World, intent: &Intent, verdict: Verdict) -> (boo
 pub(crate) struct Planner<'a> {
     pub(crate) world: &'a World,
     pub(crate) local: &'a Local,
+    /// Gateways believed alive, with what they report.
+    alive: BTreeMap<&'a str, Option<&'a Report>>,
+    /// The candidates that were noted for probing last: those of the next address are mostly the same.
+    noted: &'a [String],
     pub(crate) plan: NodePlan,
 }
 
 impl<'a> Planner<'a> {
+    fn new(world: &'a World, local: &'a Local) -> Self {
+        let alive = local.alive.iter().map(|name| (name.as_str(), world.reports().get(name)));
+        Planner { world, local, alive: alive.collect(), noted: &[], plan: NodePlan::default() }
+    }
+
+    /// A node's address between nodes, in the family that this node uses.
+    pub(crate) fn underlay(&self, node: &str) -> Option<IpAddr> {
+        self.world.underlay(node, Some(self.local.underlay.address))
+    }
+
     /// The wire of this node that can carry an address.
     fn wire(&self, record: &Record) -> Option<&'a LocalWire> {
         let interface = record.spec.interface.as_deref();
@@ -112,38 +125,38 @@ impl<'a> Planner<'a> {
 
     /// A candidate can carry packets of an address now, as far as this node believes.
     pub(crate) fn lives(&self, record: &Record, candidate: &str) -> bool {
-        let wire = match candidate == self.local.node {
-            true => self.wire(record).is_some_and(|w| w.carrier),
-            // Every node reads the same reports, so all leave out a gateway whose other wire is cut.
-            false => self.world.reports().get(candidate).is_none_or(|report| {
-                report.wire(record.spec.interface.as_deref(), record.address).is_none_or(|w| w.carrier)
-            }),
-        };
-        wire && self.local.alive.contains(candidate)
+        let Some(report) = self.alive.get(candidate) else { return false };
+        if candidate == self.local.node {
+            return self.wire(record).is_some_and(|w| w.carrier);
+        }
+        // Every node reads the same reports, so all leave out a gateway whose other wire is cut.
+        let wire = report.and_then(|r| r.wire(record.spec.interface.as_deref(), record.address));
+        wire.is_none_or(|w| w.carrier)
     }
 
     fn nodes(&mut self) {
-        let like = Some(self.local.underlay.address);
-        let names: BTreeSet<&String> = self.world.nodes().keys().chain(self.world.reports().keys()).collect();
-        for name in names.into_iter().filter(|n| **n != self.local.node) {
-            let Some(address) = self.world.underlay(name, like) else { continue };
-            let mac = self.neighbour(name, address);
-            let direct = mac.is_some() && self.takes_direct(name);
-            self.plan.tables.nodes.insert(address, NodeEntry { mac, direct });
-        }
+        let own = self.local.node.as_str();
+        let others = self.world.underlays(self.local.underlay.address).filter(|(name, ..)| *name != own);
+        let entry = |(_, address, report): (&str, IpAddr, Option<&Report>)| {
+            let mac = self.neighbour(report, address);
+            // The node found that packets without tunnel from this one reach it.
+            let direct = mac.is_some() && report.is_some_and(|r| r.links.contains(own));
+            (address, NodeEntry { mac, direct })
+        };
+        self.plan.tables.nodes = others.map(entry).collect();
     }
 
     fn pods(&mut self) {
         let node = self.world.nodes().get(&self.local.node);
         self.plan.tables.guard.pod_networks = node.map(|n| n.pod_networks.clone()).unwrap_or_default();
-        let mut compiled: BTreeMap<Vec<Rank>, Arc<RuleSet>> = BTreeMap::new();
+        let mut compiled: BTreeMap<Vec<&Rank>, Arc<RuleSet>> = BTreeMap::new();
         for (key, pod) in self.world.pods_on(&self.local.node) {
-            let intents = self.world.policies_of(key, pod);
-            let ranks: Vec<Rank> = intents.iter().map(|i| i.rank.clone()).collect();
+            let intents = &pod.policies;
+            let ranks: Vec<&Rank> = intents.iter().map(|i| &i.rank).collect();
             let set = match compiled.get(&ranks) {
                 Some(set) => set.clone(),
                 None => {
-                    let set = Arc::new(self.rule_set(&intents));
+                    let set = Arc::new(self.rule_set(intents));
                     compiled.insert(ranks, set.clone());
                     set
                 }
@@ -199,11 +212,11 @@ impl<'a> Planner<'a> {
     }
 
     /// An egress address that pods of this node use.
-    fn egress(&mut self, record: &Record) {
+    fn egress(&mut self, record: &'a Record) {
         let address = record.address;
         let holder = self.holder(record);
-        let here = record.spec.candidates.contains(&self.local.node) && self.lives(record, &self.local.node);
-        let path = match (here.then(|| self.wire(record)).flatten(), &holder) {
+        let here = record.has_candidate(&self.local.node) && self.lives(record, &self.local.node);
+        let path = match (here.then(|| self.wire(record)).flatten(), holder) {
             (Some(wire), _) => Path::Wire(wire.link),
             (None, Some(holder)) => self.way_to(holder),
             (None, None) => Path::None,
@@ -231,26 +244,28 @@ impl<'a> Planner<'a> {
     }
 
     /// A living candidate that has not programmed a revision yet. This node itself programs it with this plan.
-    fn unprogrammed<'r>(&self, record: &'r Record, revision: u64) -> Option<&'r str> {
+    fn unprogrammed(&self, record: &'a Record, revision: u64) -> Option<&'a str> {
         let programmed = |candidate: &str| {
-            let report = self.world.reports().get(candidate);
+            let report = self.alive.get(candidate).copied().flatten();
             report.and_then(|r| r.programmed.get(&record.address)).is_some_and(|r| *r >= revision)
         };
-        (record.ranking.iter().map(String::as_str))
-            .find(|c| *c != self.local.node && self.lives(record, c) && !programmed(c))
+        record.ranked().find(|c| *c != self.local.node && self.lives(record, c) && !programmed(c))
     }
 
     /// Elects the holder of an address and notes whom to probe for it.
-    fn holder(&mut self, record: &Record) -> Option<String> {
-        for candidate in record.ranking.iter().filter(|c| **c != self.local.node) {
-            if !self.plan.probes.contains_key(candidate)
-                && let Some(address) = self.world.underlay(candidate, Some(self.local.underlay.address))
-            {
-                self.plan.probes.insert(candidate.clone(), address);
+    fn holder(&mut self, record: &'a Record) -> Option<&'a str> {
+        if self.noted != record.spec.candidates {
+            self.noted = &record.spec.candidates;
+            for candidate in self.noted.iter().filter(|c| **c != self.local.node) {
+                if !self.plan.probes.contains_key(candidate)
+                    && let Some(address) = self.underlay(candidate)
+                {
+                    self.plan.probes.insert(candidate.clone(), address);
+                }
             }
         }
-        let holder = elect::holder(&record.ranking, |c| self.lives(record, c))?.to_owned();
-        self.plan.holders.insert(record.address, holder.clone());
+        let holder = record.holder(|c| self.lives(record, c))?;
+        self.plan.holders.insert(record.address, holder.to_owned());
         Some(holder)
     }
 
@@ -273,15 +288,16 @@ impl<'a> Planner<'a> {
 
     /// Addresses that this node can serve as a gateway, and those it still has ports of.
     fn serve(&mut self) {
-        let world = self.world;
-        for record in world.records_naming(&self.local.node) {
+        let (mut served, mut leases) = (Vec::new(), Vec::new());
+        let mut sources: BTreeMap<&str, Option<IpAddr>> = BTreeMap::new();
+        for record in self.world.records_naming(&self.local.node) {
             let address = record.address;
             if !self.plan.ports.contains_key(&address)
                 && record.spec.leases.iter().any(|l| l.node == self.local.node)
             {
                 self.plan.ports.insert(address, self.port_use(record, false));
             }
-            if !record.spec.candidates.contains(&self.local.node) {
+            if !record.has_candidate(&self.local.node) {
                 continue;
             }
             let holder = self.holder(record);
@@ -289,27 +305,23 @@ impl<'a> Planner<'a> {
                 self.plan.waiting.push(format!("egress address {address}: no wire of this node reaches it"));
                 continue;
             };
-            let holds = holder.as_ref() == Some(&self.local.node);
+            let holds = holder == Some(self.local.node.as_str());
             if holds {
                 self.plan.holds.insert(address, wire.link);
             }
-            let entry = ServedEntry {
-                wire: wire.link,
-                mac: wire.mac,
-                holder: holds,
-                block_size: record.spec.block_size,
-            };
-            self.plan.tables.served.insert(address, entry);
-            for lease in &record.spec.leases {
-                let source = match lease.node == self.local.node {
-                    true => Some(self.local.underlay.address),
-                    false => self.world.underlay(&lease.node, Some(self.local.underlay.address)),
-                };
-                if let Some(source) = source {
-                    self.plan.tables.leases.insert((address, lease.first_port), source);
-                }
-            }
+            let block_size = record.spec.block_size;
+            served.push((address, ServedEntry { wire: wire.link, mac: wire.mac, holder: holds, block_size }));
+            leases.extend(record.spec.leases.iter().filter_map(|lease| {
+                let source =
+                    *sources.entry(&lease.node).or_insert_with(|| match lease.node == self.local.node {
+                        true => Some(self.local.underlay.address),
+                        false => self.underlay(&lease.node),
+                    });
+                Some(((address, lease.first_port), source?))
+            }));
             self.plan.programmed.insert(address, record.spec.revision);
         }
+        self.plan.tables.served = served.into_iter().collect();
+        self.plan.tables.leases = leases.into_iter().collect();
     }
 }

@@ -4,82 +4,117 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::intent::{Intent, Namespaces, Rank};
-use crate::select::Labels;
+use crate::intent::{Intent, Namespaces, PodScope};
+use crate::select::{Labels, Selector};
 
-type Bucket = BTreeMap<Rank, Arc<Intent>>;
-
-/// Where a policy is filed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Shelf {
-    Namespace(String),
-    NamespaceLabel(String, String),
-    PodLabel(String, String),
-    Any,
-}
-
-/// Policies, filed by something that each pod they select must have.
+/// Policies, filed by what each pod they select must have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
-    shelves: BTreeMap<Shelf, Bucket>,
-    filed: BTreeMap<Rank, Shelf>,
+    own: BTreeMap<String, Shelf>,
+    labelled: BTreeMap<String, BTreeMap<String, Shelf>>,
+    anywhere: Shelf,
+}
+
+/// Policies, filed by a label that the pod must carry.
+#[derive(Clone, Debug, Default)]
+struct Shelf {
+    labelled: BTreeMap<String, BTreeMap<String, Vec<Arc<Intent>>>>,
+    others: Vec<Arc<Intent>>,
 }
 
 impl Selection {
     pub fn insert(&mut self, intent: &Arc<Intent>) {
         let Some(scope) = &intent.pods else { return };
-        let mut shelves: Vec<Shelf> = Vec::new();
-        match &scope.namespaces {
-            Namespaces::One(name) => shelves.push(Shelf::Namespace(name.clone())),
-            Namespaces::Matching(selector) => {
-                shelves
-                    .extend(selector.pairs().map(|(k, v)| Shelf::NamespaceLabel(k.to_owned(), v.to_owned())));
-                shelves.extend(scope.pods.pairs().map(|(k, v)| Shelf::PodLabel(k.to_owned(), v.to_owned())));
-            }
-        }
-        let shelf = shelves
-            .into_iter()
-            .min_by_key(|shelf| self.shelves.get(shelf).map_or(0, Bucket::len))
-            .unwrap_or(Shelf::Any);
-        self.filed.insert(intent.rank.clone(), shelf.clone());
-        self.shelves.entry(shelf).or_default().insert(intent.rank.clone(), intent.clone());
+        let shelf = match &scope.namespaces {
+            Namespaces::One(name) => self.own.entry(name.clone()).or_default(),
+            Namespaces::Matching(selector) => match selector.pairs().next() {
+                None => &mut self.anywhere,
+                Some((k, v)) => {
+                    self.labelled.entry(k.to_owned()).or_default().entry(v.to_owned()).or_default()
+                }
+            },
+        };
+        shelf.pile(&scope.pods).push(intent.clone());
     }
 
-    pub fn remove(&mut self, intent: &Intent) {
-        let Some(shelf) = self.filed.remove(&intent.rank) else { return };
-        if let Some(bucket) = self.shelves.get_mut(&shelf) {
-            bucket.remove(&intent.rank);
-            if bucket.is_empty() {
-                self.shelves.remove(&shelf);
-            }
+    pub fn remove(&mut self, intent: &Arc<Intent>) {
+        let Some(scope) = &intent.pods else { return };
+        let shelf = match &scope.namespaces {
+            Namespaces::One(name) => self.own.get_mut(name),
+            Namespaces::Matching(selector) => match selector.pairs().next() {
+                None => Some(&mut self.anywhere),
+                Some((k, v)) => self.labelled.get_mut(k).and_then(|values| values.get_mut(v)),
+            },
+        };
+        if let Some(shelf) = shelf {
+            shelf.forget(intent, &scope.pods);
         }
     }
 
     /// The policies that select a pod, in the order of precedence.
     pub fn of_pod(&self, namespace: &str, namespace_labels: &Labels, labels: &Labels) -> Vec<Arc<Intent>> {
-        let pair = |(k, v): (&String, &String)| (k.clone(), v.clone());
-        let shelves = [Shelf::Namespace(namespace.to_owned()), Shelf::Any]
-            .into_iter()
-            .chain(namespace_labels.iter().map(pair).map(|(k, v)| Shelf::NamespaceLabel(k, v)))
-            .chain(labels.iter().map(pair).map(|(k, v)| Shelf::PodLabel(k, v)));
-        let mut found: Vec<Arc<Intent>> = shelves
-            .filter_map(|shelf| self.shelves.get(&shelf))
-            .flat_map(Bucket::values)
-            .filter(|intent| selects(intent, namespace, namespace_labels, labels))
-            .cloned()
-            .collect();
-        found.sort_by(|a, b| a.rank.cmp(&b.rank));
+        let mut found = Vec::new();
+        let mut look = |shelf: &Shelf| shelf.find(namespace, namespace_labels, labels, &mut found);
+        self.own.get(namespace).map(&mut look);
+        for (k, v) in namespace_labels {
+            self.labelled.get(k).and_then(|values| values.get(v)).map(&mut look);
+        }
+        look(&self.anywhere);
+        found.sort_unstable_by(|a, b| a.rank.cmp(&b.rank));
         found
     }
 }
 
-/// The policy selects a pod with these labels in this namespace.
-fn selects(intent: &Intent, namespace: &str, namespace_labels: &Labels, labels: &Labels) -> bool {
-    intent.pods.as_ref().is_some_and(|scope| {
-        let here = match &scope.namespaces {
-            Namespaces::One(name) => name == namespace,
-            Namespaces::Matching(selector) => selector.matches(namespace_labels),
+impl Shelf {
+    /// Where a policy with this pod selector belongs: of the labels it requires, under the one with the fewest.
+    fn pile(&mut self, pods: &Selector) -> &mut Vec<Arc<Intent>> {
+        let count = |(k, v): &(&str, &str)| {
+            self.labelled.get(*k).and_then(|values| values.get(*v)).map_or(0, Vec::len)
         };
-        here && scope.pods.matches(labels)
-    })
+        match pods.pairs().min_by_key(count) {
+            None => &mut self.others,
+            Some((k, v)) => self.labelled.entry(k.to_owned()).or_default().entry(v.to_owned()).or_default(),
+        }
+    }
+
+    fn forget(&mut self, intent: &Intent, pods: &Selector) {
+        self.others.retain(|i| i.rank != intent.rank);
+        for (k, v) in pods.pairs() {
+            let Some(values) = self.labelled.get_mut(k) else { continue };
+            let Some(pile) = values.get_mut(v) else { continue };
+            pile.retain(|i| i.rank != intent.rank);
+            if pile.is_empty() {
+                values.remove(v);
+            }
+        }
+    }
+
+    fn find(
+        &self,
+        namespace: &str,
+        namespace_labels: &Labels,
+        labels: &Labels,
+        found: &mut Vec<Arc<Intent>>,
+    ) {
+        let under = labels.iter().filter_map(|(k, v)| self.labelled.get(k)?.get(v)).flatten();
+        let fits = |i: &&Arc<Intent>| {
+            i.pods.as_ref().is_some_and(|scope| scope.selects(namespace, namespace_labels, labels))
+        };
+        found.extend(self.others.iter().chain(under).filter(fits).cloned());
+    }
+}
+
+impl PodScope {
+    /// The namespace belongs to the scope.
+    pub(crate) fn covers(&self, namespace: &str, labels: &Labels) -> bool {
+        match &self.namespaces {
+            Namespaces::One(name) => name == namespace,
+            Namespaces::Matching(selector) => selector.matches(labels),
+        }
+    }
+
+    /// A pod with these labels in this namespace belongs to the scope.
+    pub(crate) fn selects(&self, namespace: &str, namespace_labels: &Labels, labels: &Labels) -> bool {
+        self.covers(namespace, namespace_labels) && self.pods.matches(labels)
+    }
 }

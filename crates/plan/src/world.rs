@@ -1,33 +1,31 @@
 //! The cluster as the planner sees it: the facts of every object, kept up to date one object at a time.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use egret_api::{Claim, Kind, Object, ObjectKey};
 use ipnet::IpNet;
-use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::facts::{NodeFacts, PodFacts, Record, Report};
+use crate::facts::{NodeFacts, Record, Report, address_of_record};
 use crate::fault::Fault;
-use crate::intent::{Intent, Pool, Rank};
+use crate::intent::{Intent, Pool};
+use crate::pods::Pods;
 use crate::select::Labels;
-use crate::selection::Selection;
+use crate::touched::Touched;
+
+pub use crate::pods::{PodFacts, PodKey};
 
 /// The label that every namespace carries its own name by.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-
-/// A pod's namespace and name.
-pub type PodKey = (String, String);
+pub(crate) const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// A policy or pool that people wrote.
 #[derive(Clone, Debug)]
 pub struct Written<T> {
     /// Its generation, if the store counts.
     pub generation: Option<i64>,
-    /// When it was made.
-    pub created: Option<Timestamp>,
     /// Its present `.status`, or null.
     pub status: Value,
     /// What it asks for, or what is wrong with it.
@@ -39,26 +37,24 @@ pub struct Written<T> {
 pub struct World {
     namespaces: BTreeMap<String, Labels>,
     nodes: BTreeMap<String, NodeFacts>,
-    pods: BTreeMap<PodKey, PodFacts>,
-    pods_by_node: BTreeMap<String, BTreeSet<PodKey>>,
-    pods_by_address: BTreeMap<IpAddr, BTreeSet<PodKey>>,
+    pods: Pods,
     policies: BTreeMap<ObjectKey, Written<Intent>>,
-    ranks: BTreeMap<ObjectKey, Rank>,
     pools: BTreeMap<ObjectKey, Written<Pool>>,
-    records: BTreeMap<String, Record>,
+    records: BTreeMap<IpAddr, Record>,
     records_by_claim: BTreeMap<Claim, BTreeSet<IpAddr>>,
     records_by_node: BTreeMap<String, BTreeSet<IpAddr>>,
-    names_by_address: BTreeMap<IpAddr, BTreeSet<String>>,
     reports: BTreeMap<String, Report>,
     inside: BTreeMap<IpNet, usize>,
-    selection: Selection,
+    touched: Touched,
 }
 
 impl World {
     /// A world of these objects. Of objects with the same key the last stays.
     pub fn from_objects(objects: impl IntoIterator<Item = Object>) -> World {
         let mut world = World::default();
-        for object in objects {
+        // Pods last: each then looks for its policies once, instead of each policy for its pods.
+        let (pods, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(|o| o.kind() == Kind::Pod);
+        for object in others.into_iter().chain(pods) {
             world.apply(object);
         }
         world
@@ -67,19 +63,19 @@ impl World {
     /// Puts an object in, in place of one with the same key.
     pub fn apply(&mut self, object: Object) {
         let key = object.key();
-        match &object {
+        match object {
             Object::Namespace(o) => {
-                self.namespaces.insert(key.name, o.metadata.labels.clone().unwrap_or_default());
+                self.set_namespace(&key.name, Some(o.metadata.labels.unwrap_or_default()))
             }
-            Object::Node(o) => self.set_node(key.name, Some(NodeFacts::read(o))),
-            Object::Pod(o) => self.set_pod((key.namespace, key.name), PodFacts::read(o)),
-            Object::EgressPool(o) => self.set_pool(key, &object, value(&o.status)),
-            Object::ExternalIPPool(o) => self.set_pool(key, &object, value(&o.status)),
-            Object::EgressPolicy(o) => self.set_policy(key, &object, value(&o.status)),
-            Object::ClusterEgressPolicy(o) => self.set_policy(key, &object, value(&o.status)),
-            Object::Egress(o) => self.set_policy(key, &object, value(&o.status)),
-            Object::EgressAddress(o) => self.set_record(key.name, Record::read(o)),
-            Object::EgressNode(o) => self.set_report(key.name, Some(Report::read(o))),
+            Object::Node(o) => self.set_node(key.name, Some(NodeFacts::read(*o))),
+            Object::Pod(o) => self.set_pod(&key, PodFacts::read(*o)),
+            Object::EgressPool(ref o) => self.set_pool(key, &object, value(&o.status)),
+            Object::ExternalIPPool(ref o) => self.set_pool(key, &object, value(&o.status)),
+            Object::EgressPolicy(ref o) => self.set_policy(key, &object, value(&o.status)),
+            Object::ClusterEgressPolicy(ref o) => self.set_policy(key, &object, value(&o.status)),
+            Object::Egress(ref o) => self.set_policy(key, &object, value(&o.status)),
+            Object::EgressAddress(o) => self.set_record(&key.name, Record::read(*o)),
+            Object::EgressNode(o) => self.set_report(key.name, Some(Report::read(*o))),
         }
     }
 
@@ -87,45 +83,71 @@ impl World {
     pub fn delete(&mut self, key: &ObjectKey) {
         let name = key.name.clone();
         match key.kind {
-            Kind::Namespace => {
-                self.namespaces.remove(&name);
-            }
+            Kind::Namespace => self.set_namespace(&name, None),
             Kind::Node => self.set_node(name, None),
-            Kind::Pod => self.set_pod((key.namespace.clone(), name), None),
+            Kind::Pod => self.set_pod(key, None),
             Kind::EgressPool | Kind::ExternalIPPool => {
                 self.pools.remove(key);
+                self.touched.everything();
             }
             Kind::EgressPolicy | Kind::ClusterEgressPolicy | Kind::Egress => self.remove_policy(key),
-            Kind::EgressAddress => self.set_record(name, None),
+            Kind::EgressAddress => self.set_record(&name, None),
             Kind::EgressNode => self.set_report(name, None),
         }
     }
 
+    fn set_namespace(&mut self, name: &str, labels: Option<Labels>) {
+        let before = self.namespace_labels(name).into_owned();
+        match labels {
+            Some(mut labels) => {
+                labels.insert(NAME_LABEL.to_owned(), name.to_owned());
+                self.namespaces.insert(name.to_owned(), labels);
+            }
+            None => drop(self.namespaces.remove(name)),
+        }
+        let labels = self.namespace_labels(name).into_owned();
+        if before != labels {
+            self.pods.relabelled(name, &labels, &mut self.touched);
+            // Pools grant by label, too.
+            self.touched.policies(self.policies.keys().filter(|k| k.namespace == name));
+        }
+    }
+
     fn set_node(&mut self, name: String, node: Option<NodeFacts>) {
-        if let Some(old) = self.nodes.remove(&name) {
-            self.count_inside(
-                old.pod_networks.into_iter().chain(old.addresses.into_iter().map(IpNet::from)),
-                -1,
-            );
+        let old = self.nodes.remove(&name);
+        if old != node {
+            if let Some(old) = &old {
+                self.count_inside(old.inside(), -1);
+            }
+            if let Some(new) = &node {
+                self.count_inside(new.inside(), 1);
+            }
+            let fact = |n: &Option<NodeFacts>| n.as_ref().map(|n| n.labels.clone());
+            if fact(&old) != fact(&node) {
+                match self.reports.get(&name).is_some_and(|r| !r.wires.is_empty()) {
+                    true => self.touched.everything(),
+                    false => {
+                        self.touched.used(self.pods.policies_on(&name));
+                        self.touched.addresses(self.records_by_node.get(&name).into_iter().flatten());
+                    }
+                }
+            }
         }
         if let Some(new) = node {
-            let inside: Vec<IpNet> = new
-                .pod_networks
-                .iter()
-                .copied()
-                .chain(new.addresses.iter().copied().map(IpNet::from))
-                .collect();
-            self.count_inside(inside, 1);
             self.nodes.insert(name, new);
         }
     }
 
     fn set_report(&mut self, name: String, report: Option<Report>) {
-        if let Some(old) = self.reports.remove(&name) {
-            self.count_inside(old.inside().collect::<Vec<_>>(), -1);
+        let old = self.reports.remove(&name);
+        let inside = |r: &Option<Report>| r.iter().flat_map(Report::inside).collect::<Vec<_>>();
+        let (before, after) = (inside(&old), inside(&report));
+        if before != after {
+            self.count_inside(before, -1);
+            self.count_inside(after, 1);
         }
+        self.touched.report(old.as_ref(), report.as_ref(), self.records_by_node.get(&name));
         if let Some(new) = report {
-            self.count_inside(new.inside().collect::<Vec<_>>(), 1);
             self.reports.insert(name, new);
         }
     }
@@ -140,50 +162,55 @@ impl World {
         }
     }
 
-    fn set_pod(&mut self, key: PodKey, pod: Option<PodFacts>) {
-        if let Some(old) = self.pods.remove(&key) {
-            remove_from(&mut self.pods_by_node, &old.node, &key);
-            for address in &old.addresses {
-                remove_from(&mut self.pods_by_address, address, &key);
-            }
-        }
-        if let Some(new) = pod {
-            self.pods_by_node.entry(new.node.clone()).or_default().insert(key.clone());
-            for address in &new.addresses {
-                self.pods_by_address.entry(*address).or_default().insert(key.clone());
-            }
-            self.pods.insert(key, new);
-        }
+    fn set_pod(&mut self, key: &ObjectKey, pod: Option<PodFacts>) {
+        let labels = match self.namespaces.get(&key.namespace) {
+            Some(labels) => Cow::Borrowed(labels),
+            None => Cow::Owned(only_name(&key.namespace)),
+        };
+        self.pods.set((&key.namespace, &key.name), pod, &labels, &mut self.touched);
     }
 
     fn set_pool(&mut self, key: ObjectKey, object: &Object, status: Value) {
-        if let Some(meaning) = Pool::read(object) {
-            self.pools.insert(key, written(object, status, meaning));
+        let Some(meaning) = Pool::read(object) else { return };
+        let new = written(object, status, meaning);
+        let same = self.pools.get(&key).is_some_and(|old| old.meaning == new.meaning);
+        match same {
+            true => self.touched.pool(&key),
+            false => self.touched.everything(),
         }
+        self.pools.insert(key, new);
     }
 
     fn set_policy(&mut self, key: ObjectKey, object: &Object, status: Value) {
-        self.remove_policy(&key);
-        if let Some(meaning) = Intent::read(object) {
-            let written = written(object, status, meaning);
-            if let Ok(intent) = &written.meaning {
-                self.selection.insert(intent);
-            }
-            self.ranks.insert(key.clone(), Rank::of(object));
-            self.policies.insert(key, written);
+        let Some(meaning) = Intent::read(object) else { return };
+        self.touched.policies([&key]);
+        let new = written(object, status, meaning);
+        if let Some(old) = self.policies.get_mut(&key).filter(|old| old.meaning == new.meaning) {
+            (old.generation, old.status) = (new.generation, new.status);
+            return;
         }
+        self.remove_policy(&key);
+        if let Ok(intent) = &new.meaning {
+            self.pods.add_policy(intent, |name| namespace_labels(&self.namespaces, name), &mut self.touched);
+        }
+        self.policies.insert(key, new);
     }
 
     fn remove_policy(&mut self, key: &ObjectKey) {
+        self.touched.policies([key]);
         if let Some(Written { meaning: Ok(intent), .. }) = self.policies.remove(key) {
-            self.selection.remove(&intent);
+            self.pods.remove_policy(
+                &intent,
+                |name| namespace_labels(&self.namespaces, name),
+                &mut self.touched,
+            );
         }
-        self.ranks.remove(key);
     }
 
-    fn set_record(&mut self, name: String, record: Option<Record>) {
-        if let Some(old) = self.records.remove(&name) {
-            remove_from(&mut self.names_by_address, &old.address, &name);
+    fn set_record(&mut self, name: &str, record: Option<Record>) {
+        let Some(address) = address_of_record(name) else { return };
+        if let Some(old) = self.records.remove(&address) {
+            self.touched.record(&old);
             for claim in &old.spec.claims {
                 remove_from(&mut self.records_by_claim, claim, &old.address);
             }
@@ -192,22 +219,28 @@ impl World {
             }
         }
         if let Some(new) = record {
-            self.names_by_address.entry(new.address).or_default().insert(name.clone());
+            self.touched.record(&new);
             for claim in &new.spec.claims {
                 self.records_by_claim.entry(claim.clone()).or_default().insert(new.address);
             }
             for node in nodes_of(&new) {
-                self.records_by_node.entry(node.clone()).or_default().insert(new.address);
+                match self.records_by_node.get_mut(node) {
+                    Some(set) => drop(set.insert(new.address)),
+                    None => drop(self.records_by_node.insert(node.clone(), [new.address].into())),
+                }
             }
-            self.records.insert(name, new);
+            self.records.insert(address, new);
         }
     }
 
+    /// What changed since this was last asked; everything at first.
+    pub(crate) fn take_touched(&mut self) -> Touched {
+        self.touched.take()
+    }
+
     /// Labels of a namespace. Its name is always among them, and a namespace that only pods name exists, too.
-    pub fn namespace_labels(&self, namespace: &str) -> Labels {
-        let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
-        labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
-        labels
+    pub fn namespace_labels(&self, namespace: &str) -> Cow<'_, Labels> {
+        namespace_labels(&self.namespaces, namespace)
     }
 
     /// Every node of the cluster.
@@ -217,21 +250,22 @@ impl World {
 
     /// Every pod that has a network of its own, runs on a node and has not finished.
     pub fn pods(&self) -> &BTreeMap<PodKey, PodFacts> {
-        &self.pods
+        self.pods.all()
     }
 
     /// The pods of a node.
-    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = (&PodKey, &PodFacts)> {
-        self.pods_by_node.get(node).into_iter().flatten().filter_map(|key| self.pods.get_key_value(key))
+    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = (&PodKey, &PodFacts)> + use<'_> {
+        self.pods.on(node)
     }
 
     /// The pods that have an address; more than one only while the cluster contradicts itself.
     pub fn pods_with(&self, address: IpAddr) -> impl Iterator<Item = (&PodKey, &PodFacts)> {
-        self.pods_by_address
-            .get(&address)
-            .into_iter()
-            .flatten()
-            .filter_map(|key| self.pods.get_key_value(key))
+        self.pods.with(address)
+    }
+
+    /// The nodes on which a policy selects a pod.
+    pub fn users_of(&self, policy: &ObjectKey) -> impl Iterator<Item = &str> + use<'_> {
+        self.pods.users_of(policy)
     }
 
     /// Every policy, in no order of precedence.
@@ -239,33 +273,28 @@ impl World {
         &self.policies
     }
 
-    /// The policies that select a pod, in the order of precedence.
-    pub fn policies_of(&self, pod: &PodKey, facts: &PodFacts) -> Vec<Arc<Intent>> {
-        self.selection.of_pod(&pod.0, &self.namespace_labels(&pod.0), &facts.labels)
-    }
-
     /// Every pool.
     pub fn pools(&self) -> &BTreeMap<ObjectKey, Written<Pool>> {
         &self.pools
     }
 
-    /// Every record of an address, by the record's name.
-    pub fn records(&self) -> &BTreeMap<String, Record> {
+    /// Every record of an address.
+    pub fn records(&self) -> &BTreeMap<IpAddr, Record> {
         &self.records
     }
 
     /// The record of an address.
     pub fn record(&self, address: IpAddr) -> Option<&Record> {
-        self.names_by_address.get(&address)?.first().and_then(|name| self.records.get(name))
+        self.records.get(&address)
     }
 
     /// The records that a policy has a claim in.
-    pub fn records_claimed_by(&self, claim: &Claim) -> impl Iterator<Item = &Record> {
+    pub fn records_claimed_by(&self, claim: &Claim) -> impl Iterator<Item = &Record> + use<'_> {
         self.records_by_claim.get(claim).into_iter().flatten().filter_map(|a| self.record(*a))
     }
 
     /// The records in which a node is a candidate or has a lease.
-    pub fn records_naming(&self, node: &str) -> impl Iterator<Item = &Record> {
+    pub fn records_naming(&self, node: &str) -> impl Iterator<Item = &Record> + use<'_> {
         self.records_by_node.get(node).into_iter().flatten().filter_map(|a| self.record(*a))
     }
 
@@ -276,14 +305,50 @@ impl World {
 
     /// A node's address between nodes: as it reports it, else as the cluster knows it, of the family asked for.
     pub fn underlay(&self, node: &str, like: Option<IpAddr>) -> Option<IpAddr> {
-        let fits = |a: &IpAddr| like.is_none_or(|l| l.is_ipv4() == a.is_ipv4());
-        let reported = self.reports.get(node).and_then(|r| r.underlay).filter(fits);
-        reported.or_else(|| self.nodes.get(node)?.internal.iter().copied().find(|a| fits(a)))
+        underlay(self.nodes.get(node), self.reports.get(node), like)
+    }
+
+    /// Every node that has an address between nodes of the family asked for, with its report. By name.
+    pub fn underlays(&self, like: IpAddr) -> impl Iterator<Item = (&str, IpAddr, Option<&Report>)> {
+        let mut nodes = self.nodes.iter().peekable();
+        let mut reports = self.reports.iter().peekable();
+        let both = std::iter::from_fn(move || {
+            let name = match (nodes.peek(), reports.peek()) {
+                (Some((a, _)), Some((b, _))) => std::cmp::min(*a, *b),
+                (Some((a, _)), None) => a,
+                (None, Some((b, _))) => b,
+                (None, None) => return None,
+            };
+            let node = nodes.next_if(|(n, _)| *n == name).map(|(_, node)| node);
+            let report = reports.next_if(|(n, _)| *n == name).map(|(_, report)| report);
+            Some((name, node, report))
+        });
+        both.filter_map(move |(name, node, report)| {
+            let address = underlay(node, report, Some(like))?;
+            Some((name.as_str(), address, report))
+        })
     }
 
     /// Networks and addresses of nodes and their pods.
     pub fn inside(&self) -> impl Iterator<Item = IpNet> {
         self.inside.keys().copied()
+    }
+}
+
+fn underlay(node: Option<&NodeFacts>, report: Option<&Report>, like: Option<IpAddr>) -> Option<IpAddr> {
+    let fits = |a: &IpAddr| like.is_none_or(|l| l.is_ipv4() == a.is_ipv4());
+    let reported = report.and_then(|r| r.underlay).filter(fits);
+    reported.or_else(|| node?.internal.iter().copied().find(|a| fits(a)))
+}
+
+fn only_name(namespace: &str) -> Labels {
+    Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())])
+}
+
+fn namespace_labels<'a>(declared: &'a BTreeMap<String, Labels>, namespace: &str) -> Cow<'a, Labels> {
+    match declared.get(namespace) {
+        Some(labels) => Cow::Borrowed(labels),
+        None => Cow::Owned(only_name(namespace)),
     }
 }
 
@@ -296,13 +361,7 @@ fn value<T: serde::Serialize>(status: &Option<T>) -> Value {
 }
 
 fn written<T>(object: &Object, status: Value, meaning: Result<T, Vec<Fault>>) -> Written<T> {
-    let metadata = object.metadata();
-    Written {
-        generation: metadata.generation,
-        created: metadata.creation_timestamp.as_ref().map(|t| t.0),
-        status,
-        meaning: meaning.map(Arc::new),
-    }
+    Written { generation: object.metadata().generation, status, meaning: meaning.map(Arc::new) }
 }
 
 fn remove_from<K: Ord, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {

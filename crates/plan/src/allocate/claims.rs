@@ -1,7 +1,7 @@
 //! Which policy has which address. What a record says stays; then come policies that ask for an address by
 //! name, then the others, each in the order of precedence, first free address first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,13 +16,19 @@ use crate::world::World;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims {
     /// Each policy's address, or why it has none.
-    pub outcomes: BTreeMap<Rank, Result<IpAddr, Fault>>,
+    pub outcomes: BTreeMap<ObjectKey, Result<IpAddr, Fault>>,
     /// Addresses in use.
     pub by_address: BTreeMap<IpAddr, Use>,
     /// What each pool can give out: its ranges less those of older pools.
     pub usable: BTreeMap<ObjectKey, Vec<Range>>,
     /// What a pool lost to older pools.
     pub overlaps: BTreeMap<ObjectKey, Vec<(Range, ObjectKey)>>,
+    /// Addresses of each pool that are in use.
+    pub in_use: BTreeMap<ObjectKey, BTreeSet<IpAddr>>,
+    /// Policies that do not just keep what a record gives them: they are looked at again with each change.
+    unsettled: BTreeSet<ObjectKey>,
+    /// Policies and pools whose standing may have changed.
+    changed: BTreeSet<ObjectKey>,
 }
 
 /// The use of an address.
@@ -31,10 +37,13 @@ pub(crate) struct Use {
     /// The pool it comes from.
     pub pool: ObjectKey,
     /// Policies that use it, in the order of precedence.
-    pub ranks: Vec<Rank>,
+    pub ranks: BTreeSet<Rank>,
     /// Whose it is.
     owner: Owner,
 }
+
+/// A policy and the pool that it may use.
+type Asking<'a> = (&'a Arc<Intent>, &'a Pool);
 
 /// Who may share an address: a namespace with itself, those who write for the whole cluster with each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +54,7 @@ enum Owner {
 
 impl Owner {
     fn of(rank: &Rank) -> Owner {
-        match rank.namespace.as_str() {
+        match rank.key.namespace.as_str() {
             "" => Owner::Cluster,
             namespace => Owner::Namespace(namespace.to_owned()),
         }
@@ -77,65 +86,18 @@ fn pool_field(key: &ObjectKey) -> &'static str {
 }
 
 fn address_field(rank: &Rank) -> &'static str {
-    match rank.kind {
+    match rank.key.kind {
         Kind::Egress => "spec.egressIP",
         _ => "spec.address",
     }
 }
 
-/// Settles every policy.
-pub(crate) fn settle(world: &World) -> Claims {
-    let mut claims = Claims::default();
-    let mut taken = Taken::default();
-    for pool in super::pools(world) {
-        let (mut usable, mut lost) = (Vec::new(), Vec::new());
-        for range in &pool.ranges {
-            let (free, had) = taken.take(*range, &pool.key);
-            usable.extend(free);
-            lost.extend(had.into_iter().filter(|(_, by)| *by != pool.key));
-        }
-        claims.usable.insert(pool.key.clone(), usable);
-        if !lost.is_empty() {
-            claims.overlaps.insert(pool.key.clone(), lost);
-        }
-    }
-    let mut intents: Vec<&Arc<Intent>> =
-        world.policies().values().filter_map(|p| p.meaning.as_ref().ok()).collect();
-    intents.sort_by(|a, b| a.rank.cmp(&b.rank));
-    let (mut asking, mut waiting) = (Vec::new(), Vec::new());
-    for intent in intents {
-        let found = permitted(world, intent);
-        match found {
-            Err(fault) => claims.refuse(intent, fault),
-            Ok(pool) => match kept(world, intent, pool).filter(|a| claims.open(*a, intent, pool)) {
-                Some(address) => claims.grant(intent, pool, address),
-                None if intent.address.is_some() => asking.push((intent, pool)),
-                None => waiting.push((intent, pool)),
-            },
-        }
-    }
-    for (intent, pool) in asking {
-        let Some(address) = intent.address else { continue };
-        match claims.open(address, intent, pool) && claims.gives(pool, address) {
-            true => claims.grant(intent, pool, address),
-            false => claims.refuse(intent, claims.taken(intent, address)),
-        }
-    }
-    let mut cursors: BTreeMap<ObjectKey, Box<dyn Iterator<Item = IpAddr>>> = BTreeMap::new();
-    for (intent, pool) in waiting {
-        let usable = claims.usable.get(&pool.key).cloned().unwrap_or_default();
-        let cursor = cursors
-            .entry(pool.key.clone())
-            .or_insert_with(|| Box::new(usable.into_iter().flat_map(|range| range.addresses())));
-        match cursor.find(|a| !claims.by_address.contains_key(a)) {
-            Some(address) => claims.grant(intent, pool, address),
-            None => claims.refuse(intent, exhausted(pool)),
-        }
-    }
-    for used in claims.by_address.values_mut() {
-        used.ranks.sort();
-    }
-    claims
+/// The pools that are in force, oldest first.
+fn by_age(world: &World) -> Vec<&Pool> {
+    let mut pools: Vec<&Pool> =
+        world.pools().values().filter_map(|p| p.meaning.as_ref().ok()).map(AsRef::as_ref).collect();
+    pools.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.key.cmp(&b.key)));
+    pools
 }
 
 /// The pool that a policy may use.
@@ -149,7 +111,7 @@ fn permitted<'a>(world: &'a World, intent: &Intent) -> Result<&'a Pool, Fault> {
         ));
     };
     let pool = pool(world, key)?;
-    let namespace = &intent.rank.namespace;
+    let namespace = &intent.rank.key.namespace;
     if !namespace.is_empty() && !pool.grant.allows(namespace, &world.namespace_labels(namespace)) {
         return Err(Fault::new(
             Reason::NamespaceNotGranted,
@@ -195,6 +157,102 @@ fn exhausted(pool: &Pool) -> Fault {
 }
 
 impl Claims {
+    /// Settles every policy.
+    pub fn settle(&mut self, world: &World) {
+        let mut taken = Taken::default();
+        for pool in by_age(world) {
+            let (mut usable, mut lost) = (Vec::new(), Vec::new());
+            for range in &pool.ranges {
+                let (free, had) = taken.take(*range, &pool.key);
+                usable.extend(free);
+                lost.extend(had.into_iter().filter(|(_, by)| *by != pool.key));
+            }
+            self.usable.insert(pool.key.clone(), usable);
+            if !lost.is_empty() {
+                self.overlaps.insert(pool.key.clone(), lost);
+            }
+        }
+        let intents = world.policies().values().filter_map(|p| p.meaning.as_ref().ok()).collect();
+        self.place(world, intents);
+        self.changed.clear();
+    }
+
+    /// Settles these policies anew, and with them all that are unsettled. Returns the addresses that may have
+    /// changed hands. `None` if records contradict each other: then only the whole can be settled.
+    pub fn again(&mut self, world: &World, policies: &BTreeSet<ObjectKey>) -> Option<BTreeSet<IpAddr>> {
+        let mut addresses = BTreeSet::new();
+        let again: BTreeSet<ObjectKey> = policies.iter().chain(&self.unsettled).cloned().collect();
+        for key in &again {
+            addresses.extend(self.forget(key));
+        }
+        let intents: Vec<&Arc<Intent>> =
+            again.iter().filter_map(|key| world.policies().get(key)?.meaning.as_ref().ok()).collect();
+        let contradiction = self.place(world, intents);
+        addresses.extend(again.iter().filter_map(|key| self.address(key)));
+        self.changed.extend(again);
+        (!contradiction).then_some(addresses)
+    }
+
+    /// The policy's address.
+    pub fn address(&self, policy: &ObjectKey) -> Option<IpAddr> {
+        self.outcomes.get(policy)?.as_ref().ok().copied()
+    }
+
+    /// Policies and pools whose standing may have changed since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<ObjectKey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Places policies; true if one cannot keep what its record says because another has it.
+    fn place(&mut self, world: &World, mut intents: Vec<&Arc<Intent>>) -> bool {
+        intents.sort_unstable_by(|a, b| a.rank.cmp(&b.rank));
+        let (mut asking, mut waiting, mut contradiction) = (Vec::new(), Vec::new(), false);
+        for intent in intents {
+            self.unsettled.remove(&intent.rank.key);
+            match permitted(world, intent) {
+                Err(fault) => self.refuse(intent, fault),
+                Ok(pool) => {
+                    let kept = kept(world, intent, pool);
+                    let open = kept.filter(|a| self.open(*a, intent, pool));
+                    contradiction |= kept.is_some() && open.is_none();
+                    match open {
+                        Some(address) => self.grant(intent, pool, address),
+                        None if intent.address.is_some() => asking.push((intent, pool)),
+                        None => waiting.push((intent, pool)),
+                    }
+                }
+            }
+        }
+        self.unsettled.extend(asking.iter().chain(&waiting).map(|(intent, _)| intent.rank.key.clone()));
+        self.give_what_is_asked(asking);
+        self.give_what_is_free(waiting);
+        contradiction
+    }
+
+    fn give_what_is_asked(&mut self, asking: Vec<Asking>) {
+        for (intent, pool) in asking {
+            let Some(address) = intent.address else { continue };
+            match self.open(address, intent, pool) && self.gives(pool, address) {
+                true => self.grant(intent, pool, address),
+                false => self.refuse(intent, self.taken(intent, address)),
+            }
+        }
+    }
+
+    fn give_what_is_free(&mut self, waiting: Vec<Asking>) {
+        let mut cursors: BTreeMap<&ObjectKey, Box<dyn Iterator<Item = IpAddr>>> = BTreeMap::new();
+        for (intent, pool) in waiting {
+            let cursor = cursors.entry(&pool.key).or_insert_with(|| {
+                let usable = self.usable.get(&pool.key).cloned().unwrap_or_default();
+                Box::new(usable.into_iter().flat_map(|range| range.addresses()))
+            });
+            match cursor.find(|a| !self.by_address.contains_key(a)) {
+                Some(address) => self.grant(intent, pool, address),
+                None => self.refuse(intent, exhausted(pool)),
+            }
+        }
+    }
+
     /// Nobody else has the address.
     fn open(&self, address: IpAddr, intent: &Intent, pool: &Pool) -> bool {
         self.by_address
@@ -210,17 +268,35 @@ impl Claims {
 
     fn grant(&mut self, intent: &Intent, pool: &Pool, address: IpAddr) {
         let owner = Owner::of(&intent.rank);
-        let used = self.by_address.entry(address).or_insert_with(|| Use {
-            pool: pool.key.clone(),
-            ranks: Vec::new(),
-            owner,
-        });
-        used.ranks.push(intent.rank.clone());
-        self.outcomes.insert(intent.rank.clone(), Ok(address));
+        let new = || Use { pool: pool.key.clone(), ranks: BTreeSet::new(), owner };
+        self.by_address.entry(address).or_insert_with(new).ranks.insert(intent.rank.clone());
+        match self.in_use.get_mut(&pool.key) {
+            Some(addresses) => drop(addresses.insert(address)),
+            None => drop(self.in_use.insert(pool.key.clone(), [address].into())),
+        }
+        self.changed.insert(pool.key.clone());
+        self.outcomes.insert(intent.rank.key.clone(), Ok(address));
     }
 
     fn refuse(&mut self, intent: &Intent, fault: Fault) {
-        self.outcomes.insert(intent.rank.clone(), Err(fault));
+        self.outcomes.insert(intent.rank.key.clone(), Err(fault));
+    }
+
+    /// Forgets a policy; returns the address that it had.
+    fn forget(&mut self, key: &ObjectKey) -> Option<IpAddr> {
+        self.unsettled.remove(key);
+        let address = self.outcomes.remove(key)?.ok()?;
+        let used = self.by_address.get_mut(&address)?;
+        used.ranks.retain(|rank| rank.key != *key);
+        self.changed.extend(used.ranks.iter().map(|rank| rank.key.clone()));
+        self.changed.insert(used.pool.clone());
+        if used.ranks.is_empty() {
+            if let Some(addresses) = self.in_use.get_mut(&used.pool) {
+                addresses.remove(&address);
+            }
+            self.by_address.remove(&address);
+        }
+        Some(address)
     }
 
     fn taken(&self, intent: &Intent, address: IpAddr) -> Fault {

@@ -34,9 +34,8 @@ pub(crate) fn lease(
     ports: &PortSettings,
     now: Timestamp,
 ) -> Leased {
-    let block_size = super::block_size(before, ports);
+    let block_size = block_size(before, ports);
     let old = before.map(|r| r.leases.as_slice()).unwrap_or_default();
-    let text = address.to_string();
     let mut leases: BTreeMap<u16, Lease> = BTreeMap::new();
     for lease in old.iter().filter(|l| l.first_port >= 1024 && l.first_port % block_size == 0) {
         leases.entry(lease.first_port).or_insert_with(|| lease.clone());
@@ -50,38 +49,59 @@ pub(crate) fn lease(
             wake = [wake, Some(ends)].into_iter().flatten().min();
             return true;
         }
-        let report = world.reports().get(&lease.node).and_then(|r| r.spec.ports.get(&text));
+        let report = world.reports().get(&lease.node).and_then(|r| r.ports.get(&address));
         world.nodes().contains_key(&lease.node) && report.is_some_and(|p| p.busy_blocks.contains(first))
     });
-    for lease in leases.values_mut() {
-        if lease.released.is_none() && !users.contains(lease.node.as_str()) {
-            lease.released = Some(Time(now));
-            wake = [wake, now.checked_add(QUARANTINE).ok()].into_iter().flatten().min();
-        }
-    }
     let most = usize::from(ports.max_blocks).clamp(1, MAX_BLOCKS);
     let first = usize::from(ports.initial_blocks).clamp(1, most);
-    let wanted = |node: &str| {
-        let report = world.reports().get(node).and_then(|r| r.spec.ports.get(&text));
-        report.map_or(first, |p| usize::from(p.wanted_blocks)).clamp(first, most)
-    };
-    let mut state = Blocks { leases, block_size, revision: revision + 1, now };
-    // Every node gets one block before any gets a second.
-    for share in 1..=users.iter().map(|node| wanted(node)).max().unwrap_or(0) {
-        for node in users.iter().filter(|node| wanted(node) >= share) {
-            if state.held(node) < share {
-                state.give(node);
+    let mut users: Vec<User> = (users.iter())
+        .map(|name| {
+            let report = world.reports().get(*name).and_then(|r| r.ports.get(&address));
+            let wanted = report.map_or(first, |p| usize::from(p.wanted_blocks)).clamp(first, most);
+            User { name, wanted, busy: report.map_or(&[][..], |p| &p.busy_blocks), held: 0 }
+        })
+        .collect();
+    for lease in leases.values_mut().filter(|l| l.released.is_none()) {
+        match users.binary_search_by(|u| u.name.cmp(&lease.node)) {
+            Ok(at) => users[at].held += 1,
+            Err(_) => {
+                lease.released = Some(Time(now));
+                wake = [wake, now.checked_add(QUARANTINE).ok()].into_iter().flatten().min();
             }
         }
     }
-    for node in users {
-        let busy = world.reports().get(*node).and_then(|r| r.spec.ports.get(&text)).map(|p| &p.busy_blocks);
-        state.shrink(node, wanted(node), busy.map(Vec::as_slice).unwrap_or_default());
+    let mut blocks = Blocks { leases, block_size, revision: revision.saturating_add(1), now };
+    // Every node gets one block before any gets a second.
+    for share in 1..=users.iter().map(|user| user.wanted).max().unwrap_or(0) {
+        for user in users.iter_mut().filter(|user| user.wanted >= share && user.held < share) {
+            user.held += usize::from(blocks.give(user.name));
+        }
     }
-    let starved = users.iter().filter(|node| state.held(node) == 0).map(|n| (*n).to_owned()).collect();
-    let leases: Vec<Lease> = state.leases.into_values().collect();
-    let revision = if leases == old { revision.max(1) } else { revision + 1 };
+    for user in users.iter().filter(|user| user.held > user.wanted) {
+        wake = [wake, blocks.shrink(user)].into_iter().flatten().min();
+    }
+    let starved = users.iter().filter(|user| user.held == 0).map(|user| user.name.to_owned()).collect();
+    let leases: Vec<Lease> = blocks.leases.into_values().collect();
+    let revision = if leases == old { revision.max(1) } else { revision.saturating_add(1) };
     Leased { leases, block_size, revision, wake, starved }
+}
+
+/// A node that uses the address.
+struct User<'a> {
+    name: &'a str,
+    /// Blocks it asks for, within the pool's bounds.
+    wanted: usize,
+    /// Blocks with flows in them.
+    busy: &'a [u16],
+    /// Blocks it may take ports from.
+    held: usize,
+}
+
+/// The block size of an address: a record keeps its own while any of its ports is leased.
+fn block_size(before: Option<&EgressAddressSpec>, ports: &PortSettings) -> u16 {
+    before
+        .filter(|r| !r.leases.is_empty() && r.block_size.is_power_of_two() && r.block_size <= 8192)
+        .map_or(ports.block_size, |r| r.block_size)
 }
 
 struct Blocks {
@@ -92,16 +112,11 @@ struct Blocks {
 }
 
 impl Blocks {
-    /// Blocks that a node may take ports from.
-    fn held(&self, node: &str) -> usize {
-        self.leases.values().filter(|l| l.node == node && l.released.is_none()).count()
-    }
-
-    /// Gives a node one more block: one that it just gave back, else the first free one.
-    fn give(&mut self, node: &str) {
+    /// Gives a node one more block: one that it just gave back, else the first free one. False if there is none.
+    fn give(&mut self, node: &str) -> bool {
         if let Some(own) = self.leases.values_mut().find(|l| l.node == node && l.released.is_some()) {
             own.released = None;
-            return;
+            return true;
         }
         let first = self.block_size.max(1024);
         let free = (first..=u16::MAX).step_by(self.block_size.into()).find(|p| !self.leases.contains_key(p));
@@ -109,19 +124,20 @@ impl Blocks {
             let lease = Lease { node: node.to_owned(), first_port, revision: self.revision, released: None };
             self.leases.insert(first_port, lease);
         }
+        free.is_some()
     }
 
-    /// Takes back what a node no longer asks for, last block first, but none with flows in it.
-    fn shrink(&mut self, node: &str, wanted: usize, busy: &[u16]) {
-        let surplus = self.held(node).saturating_sub(wanted);
+    /// Takes back what a node no longer asks for, last block first, but none with flows in it. Returns when the
+    /// quarantine of these ends.
+    fn shrink(&mut self, user: &User) -> Option<Timestamp> {
         let idle = self.leases.values_mut().rev().filter(|l| {
-            l.node == node
+            l.node == user.name
                 && l.released.is_none()
                 && l.revision < self.revision
-                && !busy.contains(&l.first_port)
+                && !user.busy.contains(&l.first_port)
         });
-        for lease in idle.take(surplus) {
-            lease.released = Some(Time(self.now));
-        }
+        let released =
+            idle.take(user.held - user.wanted).map(|lease| lease.released = Some(Time(self.now))).count();
+        (released > 0).then(|| self.now.checked_add(QUARANTINE).ok()).flatten()
     }
 }

@@ -1,99 +1,93 @@
 //! What each object is told, in the words of its own kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use egret_api::antrea::{EgressCondition, EgressStatus, ExternalIpPoolStatus};
-use egret_api::{EgressPoolStatus, Kind, ObjectKey, PolicyStatus, Reason, Usage};
+use egret_api::{EgressAddressSpec, EgressPoolStatus, Kind, ObjectKey, PolicyStatus, Reason, Usage};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::Value;
 
 use super::Decision;
-use super::claims::Claims;
+use super::decider::Decider;
 use crate::elect;
-use crate::facts::{Record, record_name};
+use crate::facts::{Report, record_name};
 use crate::fault::Fault;
 use crate::intent::{Intent, Pool};
+use crate::rules;
 use crate::world::{World, Written};
 
-/// What is known of a policy when its status is written.
-struct Standing<'a> {
-    world: &'a World,
-    now: Timestamp,
-    decision: &'a Decision,
-    claims: &'a Claims,
-    starved: &'a BTreeMap<IpAddr, Vec<String>>,
+/// What is known when a status is written.
+pub(crate) struct Standing<'a> {
+    pub world: &'a World,
+    pub now: Timestamp,
+    pub decision: &'a Decision,
+    pub decider: &'a Decider,
 }
 
-/// Writes every status.
-pub(crate) fn write(
-    world: &World,
-    claims: &Claims,
-    starved: &BTreeMap<IpAddr, Vec<String>>,
-    now: Timestamp,
-    decision: &mut Decision,
-) {
-    let standing = Standing { world, now, decision, claims, starved };
-    let mut statuses = BTreeMap::new();
-    for (key, written) in world.policies() {
-        let (address, holder, verdict) = standing.policy(written);
+/// Reason and message of a condition.
+type Verdict = (Reason, String);
+
+impl<'a> Standing<'a> {
+    /// The status of a policy or pool, and what it is now. `None` if there is no such object.
+    pub fn of(&self, key: &ObjectKey) -> Option<(Value, &'a Value)> {
+        if let Some(written) = self.world.pools().get(key) {
+            return Some((self.pool(key, written), &written.status));
+        }
+        let written = self.world.policies().get(key)?;
+        let (address, holder, verdict) = self.policy(key, written);
         let status = match key.kind {
-            Kind::Egress => standing.egress(written, address, holder, verdict),
+            Kind::Egress => self.egress(written, address, holder, verdict),
             _ => {
-                let conditions = vec![condition(written, verdict, now)];
+                let conditions = vec![condition(written, verdict, self.now)];
                 value(&PolicyStatus { address: address.map(|a| a.to_string()), conditions })
             }
         };
-        statuses.insert(key.clone(), status);
+        Some((status, &written.status))
     }
-    let mut used: BTreeMap<&ObjectKey, i64> = BTreeMap::new();
-    for each in claims.by_address.values() {
-        *used.entry(&each.pool).or_default() += 1;
-    }
-    for (key, written) in world.pools() {
-        statuses.insert(key.clone(), standing.pool(key, written, used.get(key).copied().unwrap_or(0)));
-    }
-    decision.statuses = statuses;
-}
 
-impl Standing<'_> {
     /// A policy's address, the holder, and the reason and message of its condition.
-    fn policy(&self, written: &Written<Intent>) -> (Option<IpAddr>, Option<String>, (Reason, String)) {
+    fn policy(&self, key: &ObjectKey, written: &Written<Intent>) -> (Option<IpAddr>, Option<&str>, Verdict) {
         let intent = match &written.meaning {
             Err(faults) => return (None, None, faulty(faults)),
             Ok(intent) => intent,
         };
-        let address = match self.claims.outcomes.get(&intent.rank) {
-            Some(Ok(address)) => *address,
-            Some(Err(fault)) => return (None, None, (fault.reason, fault.to_string())),
-            None => return (None, None, (Reason::Allocated, "not decided yet".to_owned())),
-        };
-        let Some(spec) = self.decision.addresses.get(&record_name(address)) else {
-            return (Some(address), None, (Reason::Allocated, "not decided yet".to_owned()));
-        };
-        let ranking = elect::ranking(address, &spec.candidates);
-        let record = Record { spec: spec.clone(), address, ranking };
-        let holder = super::reported_holder(self.world, &record).map(str::to_owned);
-        let verdict = self.serving(intent, &record, holder.as_deref());
-        (Some(address), holder, verdict)
+        let undecided = (Reason::Allocated, "not decided yet".to_owned());
+        match self.decider.claims.outcomes.get(key) {
+            Some(Err(fault)) => (None, None, (fault.reason, fault.to_string())),
+            None => (None, None, undecided),
+            Some(Ok(address)) => match self.decision.addresses.get(&record_name(*address)) {
+                None => (Some(*address), None, undecided),
+                Some(record) => {
+                    let holder = reported_holder(self.world, *address, record);
+                    (Some(*address), holder, self.serving(intent, *address, record, holder))
+                }
+            },
+        }
     }
 
-    fn serving(&self, intent: &Intent, record: &Record, holder: Option<&str>) -> (Reason, String) {
-        let (address, pool) = (record.address, &record.spec.pool);
-        if crate::rules::overflows(&intent.traffic) {
+    fn serving(
+        &self,
+        intent: &Intent,
+        address: IpAddr,
+        record: &EgressAddressSpec,
+        holder: Option<&str>,
+    ) -> Verdict {
+        let pool = &record.pool;
+        if rules::overflows(&intent.traffic) {
             let message = "spec.destinations: more than 16 port rules meet at one network, and what does not fit is \
                            dropped; join port ranges, or split the policy";
             return (Reason::TooManyPortRules, message.to_owned());
         }
-        if record.spec.candidates.is_empty() {
+        if record.candidates.is_empty() {
             let message = format!(
                 "{pool}: no node that its nodeSelector selects reports a wire that reaches {address}; select a node \
                  whose interface is in the address's subnet, or name the interface in the pool"
             );
             return (Reason::NoCandidate, message);
         }
-        if let Some(node) = self.starved.get(&address).and_then(|nodes| nodes.first()) {
+        if let Some(node) = self.decider.starved.get(&address).and_then(|nodes| nodes.first()) {
             let message = format!(
                 "every port block of {address} is leased, and node {node} has none; use a smaller blockSize or \
                  maxBlocks in {pool}, or spread the pods over more policies"
@@ -102,10 +96,10 @@ impl Standing<'_> {
         }
         match holder {
             Some(holder) => (Reason::Ready, format!("pods leave by {address}, held by node {holder}")),
-            None if self.all_dead(record) => {
+            None if self.all_dead(address, record) => {
                 let message = format!(
                     "no gateway of {address} is alive: {}; bring one back, or let {pool} select more nodes",
-                    record.spec.candidates.join(", ")
+                    record.candidates.join(", ")
                 );
                 (Reason::NoGateway, message)
             }
@@ -114,29 +108,21 @@ impl Standing<'_> {
     }
 
     /// No candidate says that it can carry packets, or a node that uses the address finds none alive.
-    fn all_dead(&self, record: &Record) -> bool {
-        let text = record.address.to_string();
-        let interface = record.spec.interface.as_deref();
-        let able = |candidate: &String| {
-            self.world
-                .reports()
-                .get(candidate)
-                .is_some_and(|r| r.spec.ready && r.wire(interface, record.address).is_some_and(|w| w.carrier))
-        };
-        let alone = |report: &crate::facts::Report| {
-            report.spec.ready
-                && report.spec.ports.contains_key(&text)
-                && !report.spec.holders.contains_key(&text)
-        };
-        !record.spec.candidates.iter().any(able) || self.world.reports().values().any(alone)
+    fn all_dead(&self, address: IpAddr, record: &EgressAddressSpec) -> bool {
+        let ready = |node: &str| self.world.reports().get(node).filter(|r| r.ready);
+        let able =
+            |report: &Report| report.wire(record.interface.as_deref(), address).is_some_and(|w| w.carrier);
+        let alone = |r: &Report| r.ports.contains_key(&address) && !r.holders.contains_key(&address);
+        !record.candidates.iter().filter_map(|c| ready(c)).any(able)
+            || record.leases.iter().filter_map(|l| ready(&l.node)).any(alone)
     }
 
     fn egress(
         &self,
         written: &Written<Intent>,
         address: Option<IpAddr>,
-        holder: Option<String>,
-        (reason, message): (Reason, String),
+        holder: Option<&str>,
+        (reason, message): Verdict,
     ) -> Value {
         let pooled = written.meaning.as_ref().map_or(true, |intent| intent.pool.is_some());
         let mut conditions = vec![match address {
@@ -147,7 +133,7 @@ impl Standing<'_> {
             }
             None => ("IPAllocated", false, reason.as_str(), message.clone()),
         }];
-        match (address, &holder) {
+        match (address, holder) {
             (Some(_), Some(_)) => {
                 let message = "EgressIP is successfully assigned to EgressNode".to_owned();
                 conditions.push(("IPAssigned", true, "Assigned", message));
@@ -167,16 +153,24 @@ impl Standing<'_> {
         });
         value(&EgressStatus {
             egress_ip: address.filter(|_| holder.is_some()).map(|a| a.to_string()).unwrap_or_default(),
-            egress_node: holder.unwrap_or_default(),
+            egress_node: holder.unwrap_or_default().to_owned(),
             conditions: stamped.collect(),
         })
     }
 
-    fn pool(&self, key: &ObjectKey, written: &Written<Pool>, used: i64) -> Value {
-        let usable = self.claims.usable.get(key).map(Vec::as_slice).unwrap_or_default();
-        let total = usable.iter().map(|r| r.count()).sum::<u128>();
-        let usage = Usage { total: i64::try_from(total).unwrap_or(i64::MAX), used };
-        let verdict = match (&written.meaning, self.claims.overlaps.get(key).and_then(|o| o.first())) {
+    fn pool(&self, key: &ObjectKey, written: &Written<Pool>) -> Value {
+        let claims = &self.decider.claims;
+        let usable = claims.usable.get(key).map(Vec::as_slice).unwrap_or_default();
+        let in_use = claims.in_use.get(key);
+        let used = in_use.map_or(0, BTreeSet::len);
+        // Addresses that an older pool has now, but that are kept.
+        let kept = in_use.into_iter().flatten().filter(|a| !usable.iter().any(|r| r.contains(**a))).count();
+        let total = usable.iter().map(|r| r.count()).sum::<u128>() + kept as u128;
+        let usage = Usage {
+            total: i64::try_from(total).unwrap_or(i64::MAX),
+            used: i64::try_from(used).unwrap_or(i64::MAX),
+        };
+        let verdict = match (&written.meaning, claims.overlaps.get(key).and_then(|o| o.first())) {
             (Err(faults), _) => faulty(faults),
             (Ok(_), Some((range, by))) => {
                 let message = format!(
@@ -243,4 +237,26 @@ fn truth(value: bool) -> String {
 
 fn value<T: serde::Serialize>(status: &T) -> Value {
     serde_json::to_value(status).unwrap_or(Value::Null)
+}
+
+/// The holder of an address by what nodes report: the one that most of the nodes that use the address believe
+/// in (or none, if most find none alive). Where nobody uses it, the candidates say themselves; of several the
+/// one that would only hold if the others were dead.
+fn reported_holder<'a>(world: &World, address: IpAddr, record: &'a EgressAddressSpec) -> Option<&'a str> {
+    let report = |node: &str| world.reports().get(node).filter(|r| r.ready);
+    let mut votes: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    let mut users: Vec<&str> = record.leases.iter().map(|l| l.node.as_str()).collect();
+    users.sort_unstable();
+    users.dedup();
+    for user in users.into_iter().filter_map(report).filter(|r| r.ports.contains_key(&address)) {
+        *votes.entry(user.holders.get(&address).map(String::as_str)).or_default() += 1;
+    }
+    if let Some((winner, _)) = votes.into_iter().max_by_key(|(_, count)| *count) {
+        let winner = winner?;
+        let serves = report(winner).is_some_and(|r| r.programmed.contains_key(&address));
+        return record.candidates.iter().find(|c| *c == winner && serves).map(String::as_str);
+    }
+    let holds = |c: &&String| report(c).is_some_and(|r| r.holds.contains(&address));
+    let holding = record.candidates.iter().filter(holds);
+    holding.min_by_key(|c| elect::score(address, c)).map(String::as_str)
 }

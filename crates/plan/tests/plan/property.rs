@@ -83,6 +83,32 @@ proptest! {
     }
 
     #[test]
+    fn the_controller_decides_from_changes_as_from_scratch(
+        start in strategy::cluster(),
+        story in prop::collection::vec((strategy::event(), 0..8u8, any::<u16>()), 1..12),
+    ) {
+        let mut cluster = start;
+        for (event, turn, which) in story {
+            event.happen(&mut cluster);
+            // Writes may fail or come late; agents may be slow.
+            let writes = cluster.writes();
+            match turn {
+                0..=2 => writes.iter().enumerate().filter(|(n, _)| which >> (n % 16) & 1 == 1).for_each(|(_, w)| cluster.write(w)),
+                3..=4 => {
+                    let nodes: Vec<String> = cluster.nodes().into_iter().filter(|n| !cluster.off.contains(n)).collect();
+                    if let Some(node) = nodes.get(usize::from(which) % nodes.len().max(1)) {
+                        cluster.agent(node);
+                    }
+                }
+                5 => cluster.settle(),
+                _ => {}
+            }
+            cluster.writes();
+        }
+        cluster.settle();
+    }
+
+    #[test]
     fn nobody_changes_another_namespaces_plan(cluster in strategy::cluster(), writes in prop::collection::vec(strategy::write_in(1), 1..5)) {
         let mut after = cluster.clone();
         for write in &writes {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use egret_api::{EgressAddress, EgressNode, EgressNodeSpec, Kind, Object, ObjectKey, PortUse, Wire};
+use egret_plan::allocate::Decider;
 use egret_plan::tables::{Path, Tables, UnknownPods};
 use egret_plan::{
     Change, ClusterSettings, Local, LocalWire, NodePlan, PodLink, Steering, Underlay, World, allocate, diff,
@@ -13,11 +14,19 @@ use egret_plan::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+/// Something that the controller writes.
+#[derive(Clone, Debug)]
+pub enum Write {
+    Record(String, Option<Box<Object>>),
+    Status(ObjectKey, Value),
+}
+
 /// The cluster.
 #[derive(Clone)]
 pub struct Cluster {
     pub world: World,
     pub objects: BTreeMap<ObjectKey, Object>,
+    pub decider: Decider,
     pub settings: ClusterSettings,
     pub now: Timestamp,
     pub off: BTreeSet<String>,
@@ -36,6 +45,7 @@ impl Cluster {
         Cluster {
             world: World::default(),
             objects: BTreeMap::new(),
+            decider: Decider::default(),
             settings: ClusterSettings { inside: ["10.96.0.0/12".parse().unwrap()].into() },
             now: "2026-01-01T12:00:00Z".parse().unwrap(),
             off: BTreeSet::new(),
@@ -94,35 +104,62 @@ impl Cluster {
 
     /// The controller's turn; true if it wrote something.
     pub fn controller(&mut self) -> bool {
-        let decision = allocate::decide(&self.world, &self.settings, self.now);
-        let mut changed = false;
-        let gone: Vec<ObjectKey> = (self.world.records().keys())
-            .filter(|n| !decision.addresses.contains_key(*n))
-            .map(|n| ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name: n.clone() })
-            .collect();
-        for key in gone {
-            self.delete(&key);
-            changed = true;
+        let writes = self.writes();
+        for write in &writes {
+            self.write(write);
         }
-        for (name, spec) in decision.addresses {
-            if self.world.records().get(&name).map(|r| &r.spec) != Some(&spec) {
-                self.apply(Object::EgressAddress(Box::new(EgressAddress::new(&name, spec))));
-                changed = true;
+        !writes.is_empty()
+    }
+
+    /// What the controller has to write. It decides from what changed, and must decide as from scratch.
+    pub fn writes(&mut self) -> Vec<Write> {
+        let scratch = allocate::decide(&self.world, &self.settings, self.now);
+        let decision = self.decider.decide(&mut self.world, &self.settings, self.now).clone();
+        assert_eq!(decision, scratch, "what changed does not tell the same as everything");
+        let record = |name: &str| ObjectKey {
+            kind: Kind::EgressAddress,
+            namespace: String::new(),
+            name: name.to_owned(),
+        };
+        let mut writes = Vec::new();
+        for (name, spec) in &decision.addresses {
+            let new = Object::EgressAddress(Box::new(EgressAddress::new(name, spec.clone())));
+            if self.objects.get(&record(name)) != Some(&new) {
+                writes.push(Write::Record(name.clone(), Some(Box::new(new))));
             }
         }
-        for (key, status) in decision.statuses {
-            let Some(object) = self.objects.get(&key) else {
-                panic!("status of {key}, which does not exist")
-            };
-            let mut value = object.encode().unwrap();
-            if value.get("status") != Some(&status) {
-                value["status"] = status;
-                let object = key.kind.decode(value).unwrap();
-                self.apply(object);
-                changed = true;
+        let held = self.objects.keys().filter(|k| k.kind == Kind::EgressAddress);
+        let gone = held.filter(|k| !decision.addresses.contains_key(&k.name));
+        writes.extend(gone.map(|k| Write::Record(k.name.clone(), None)));
+        let mut named: Vec<&str> =
+            writes.iter().map(|w| if let Write::Record(n, _) = w { n } else { "" }).collect();
+        named.sort_unstable();
+        let mut unwritten: Vec<String> = self.decider.unwritten().collect();
+        unwritten.sort_unstable();
+        assert_eq!(named, unwritten, "records to be written");
+        let status =
+            |key: &ObjectKey| self.objects[key].encode().unwrap().get("status").cloned().unwrap_or_default();
+        let untold: Vec<&ObjectKey> =
+            decision.statuses.iter().filter(|(k, v)| status(k) != **v).map(|(k, _)| k).collect();
+        assert_eq!(untold, self.decider.untold().collect::<Vec<_>>(), "statuses to be written");
+        writes.extend(untold.into_iter().map(|k| Write::Status(k.clone(), decision.statuses[k].clone())));
+        writes
+    }
+
+    /// Writes one thing.
+    pub fn write(&mut self, write: &Write) {
+        match write {
+            Write::Record(_, Some(object)) => self.apply((**object).clone()),
+            Write::Record(name, None) => {
+                let (kind, namespace) = (Kind::EgressAddress, String::new());
+                self.delete(&ObjectKey { kind, namespace, name: name.clone() });
+            }
+            Write::Status(key, status) => {
+                let mut value = self.objects[key].encode().unwrap();
+                value["status"] = status.clone();
+                self.apply(key.kind.decode(value).unwrap());
             }
         }
-        changed
     }
 
     /// An agent's turn; true if its report changed. Every step of its way to the new plan must be safe.
@@ -140,9 +177,10 @@ impl Cluster {
         self.changes.insert(node.to_owned(), changes);
         let report = self.report(node, &plan);
         self.plans.insert(node.to_owned(), plan);
-        let changed = self.world.reports().get(node).map(|r| &r.spec) != Some(&report);
+        let new = Object::EgressNode(Box::new(EgressNode::new(node, report)));
+        let changed = self.objects.get(&new.key()) != Some(&new);
         if changed {
-            self.apply(Object::EgressNode(Box::new(EgressNode::new(node, report))));
+            self.apply(new);
         }
         changed
     }

@@ -1,0 +1,141 @@
+//! Decisions one after the other: what did not change since the last is not decided again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use egret_api::ObjectKey;
+use jiff::Timestamp;
+
+use super::Decision;
+use super::candidates::Candidates;
+use super::claims::Claims;
+use super::record;
+use super::status;
+use crate::facts::record_name;
+use crate::inside::ClusterSettings;
+use crate::touched::Touched;
+use crate::world::World;
+
+/// Decides for one world, again and again.
+#[derive(Clone, Debug, Default)]
+pub struct Decider {
+    decision: Decision,
+    pub(super) claims: Claims,
+    candidates: Candidates,
+    /// Nodes that need ports of an address and get none.
+    pub(super) starved: BTreeMap<IpAddr, Vec<String>>,
+    /// When time alone changes a record.
+    wakes: BTreeMap<IpAddr, Timestamp>,
+    /// Addresses whose record is not as decided yet.
+    unwritten: BTreeSet<IpAddr>,
+    /// Objects whose status is not as decided yet.
+    untold: BTreeSet<ObjectKey>,
+}
+
+impl Decider {
+    /// Decides anew about what changed in the world since the last call. Only the world that was given at the
+    /// first call may be given again.
+    pub fn decide(&mut self, world: &mut World, _settings: &ClusterSettings, now: Timestamp) -> &Decision {
+        let touched = world.take_touched();
+        if touched.everything || !self.changes(world, &touched, now) {
+            self.everything(world, now);
+        }
+        &self.decision
+    }
+
+    /// The last decision.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    pub(super) fn into_decision(self) -> Decision {
+        self.decision
+    }
+
+    /// Names of records that the store does not hold as decided: to be written, or deleted if the decision has
+    /// none of that name.
+    pub fn unwritten(&self) -> impl Iterator<Item = String> {
+        self.unwritten.iter().map(|address| record_name(*address))
+    }
+
+    /// Objects whose status the store does not hold as decided.
+    pub fn untold(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.untold.iter()
+    }
+
+    /// Decides about everything.
+    pub(super) fn everything(&mut self, world: &World, now: Timestamp) {
+        *self = Decider { candidates: Candidates::new(world), ..Decider::default() };
+        self.claims.settle(world);
+        let mut addresses: BTreeSet<IpAddr> = self.claims.by_address.keys().copied().collect();
+        addresses.extend(world.records().keys());
+        for address in addresses {
+            self.record(world, address, now);
+        }
+        for key in world.policies().keys().chain(world.pools().keys()) {
+            self.tell(world, key, now);
+        }
+        self.decision.wake = self.wakes.values().min().copied();
+    }
+
+    /// Decides about what changed; false if that cannot be told apart from the rest.
+    fn changes(&mut self, world: &World, touched: &Touched, now: Timestamp) -> bool {
+        let mut addresses = touched.addresses.clone();
+        let Some(claimed) = self.claims.again(world, &touched.policies) else { return false };
+        addresses.extend(claimed);
+        let used = touched.used.iter().chain(&touched.policies);
+        addresses.extend(used.filter_map(|key| self.claims.address(key)));
+        addresses.extend(self.unwritten.iter());
+        addresses.extend(self.wakes.iter().filter(|(_, at)| **at <= now).map(|(address, _)| *address));
+
+        let mut told: BTreeSet<ObjectKey> = touched.policies.iter().chain(&touched.pools).cloned().collect();
+        told.extend(self.untold.iter().cloned());
+        told.extend(self.claims.take_changed());
+        for address in addresses {
+            self.record(world, address, now);
+            let used = self.claims.by_address.get(&address);
+            told.extend(used.into_iter().flat_map(|u| &u.ranks).map(|rank| rank.key.clone()));
+        }
+        for key in told {
+            self.tell(world, &key, now);
+        }
+        self.decision.wake = self.wakes.values().min().copied();
+        true
+    }
+
+    /// Decides the record of an address.
+    fn record(&mut self, world: &World, address: IpAddr, now: Timestamp) {
+        let decided = record::decide(world, &self.claims, &self.candidates, address, now);
+        let name = record_name(address);
+        self.starved.remove(&address);
+        self.wakes.remove(&address);
+        self.unwritten.remove(&address);
+        if world.record(address).map(|r| &r.spec) != decided.spec.as_ref() {
+            self.unwritten.insert(address);
+        }
+        if !decided.starved.is_empty() {
+            self.starved.insert(address, decided.starved);
+        }
+        if let Some(wake) = decided.wake {
+            self.wakes.insert(address, wake);
+        }
+        match decided.spec {
+            Some(spec) => drop(self.decision.addresses.insert(name, spec)),
+            None => drop(self.decision.addresses.remove(&name)),
+        }
+    }
+
+    /// Decides the status of a policy or pool.
+    fn tell(&mut self, world: &World, key: &ObjectKey, now: Timestamp) {
+        self.untold.remove(key);
+        let status = status::Standing { world, now, decision: &self.decision, decider: self }.of(key);
+        let Some((status, before)) = status else {
+            self.decision.statuses.remove(key);
+            return;
+        };
+        if *before != status {
+            self.untold.insert(key.clone());
+        }
+        self.decision.statuses.insert(key.clone(), status);
+    }
+}

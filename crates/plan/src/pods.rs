@@ -1,0 +1,272 @@
+//! The pods of the cluster, the policies that select each, and the nodes on which each policy selects one.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use egret_api::ObjectKey;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::intent::{Intent, Namespaces};
+use crate::select::Labels;
+use crate::selection::Selection;
+use crate::touched::Touched;
+use crate::world::NAME_LABEL;
+
+/// A pod's namespace and name.
+pub type PodKey = (Arc<str>, Arc<str>);
+
+/// A pod that has a network of its own, runs on a node and has not finished. Others are nobody's business here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodFacts {
+    /// Its node.
+    pub node: Arc<str>,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its addresses, of both families, sorted.
+    pub addresses: Vec<IpAddr>,
+    /// The policies that select it, in the order of precedence.
+    pub policies: Vec<Arc<Intent>>,
+}
+
+impl PodFacts {
+    /// Reads a pod; `None` for pods that no policy ever selects.
+    pub fn read(pod: Pod) -> Option<PodFacts> {
+        let (spec, status) = (pod.spec?, pod.status.unwrap_or_default());
+        let finished = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if spec.host_network == Some(true) || finished {
+            return None;
+        }
+        let given = status.pod_ips.into_iter().flatten().map(|ip| ip.ip).chain(status.pod_ip);
+        let usable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast();
+        let read = |ip: String| ip.parse::<IpAddr>().ok().map(|a| a.to_canonical());
+        let mut addresses: Vec<IpAddr> = given.filter_map(read).filter(usable).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Some(PodFacts {
+            node: spec.node_name.filter(|n| !n.is_empty())?.into(),
+            labels: pod.metadata.labels.unwrap_or_default(),
+            addresses,
+            policies: Vec::new(),
+        })
+    }
+}
+
+/// The pods.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pods {
+    pods: BTreeMap<PodKey, PodFacts>,
+    by_node: BTreeMap<Arc<str>, BTreeSet<PodKey>>,
+    by_address: BTreeSet<(IpAddr, PodKey)>,
+    by_namespace: BTreeMap<Arc<str>, usize>,
+    selection: Selection,
+    /// Pods that each policy selects, counted by node.
+    users: BTreeMap<ObjectKey, BTreeMap<Arc<str>, usize>>,
+}
+
+impl Pods {
+    pub fn all(&self) -> &BTreeMap<PodKey, PodFacts> {
+        &self.pods
+    }
+
+    pub fn on(&self, node: &str) -> impl Iterator<Item = (&PodKey, &PodFacts)> + use<'_> {
+        self.by_node.get(node).into_iter().flatten().filter_map(|key| self.pods.get_key_value(key))
+    }
+
+    pub fn with(&self, address: IpAddr) -> impl Iterator<Item = (&PodKey, &PodFacts)> {
+        let from = (address, (Arc::from(""), Arc::from("")));
+        let keys = self.by_address.range(from..).take_while(move |(a, _)| *a == address);
+        keys.filter_map(|(_, key)| self.pods.get_key_value(key))
+    }
+
+    pub fn users_of(&self, policy: &ObjectKey) -> impl Iterator<Item = &str> + use<'_> {
+        self.users.get(policy).into_iter().flat_map(BTreeMap::keys).map(AsRef::as_ref)
+    }
+
+    /// The policies that select a pod of a node.
+    pub fn policies_on(&self, node: &str) -> impl Iterator<Item = &ObjectKey> + use<'_> {
+        self.on(node).flat_map(|(_, pod)| &pod.policies).map(|intent| &intent.rank.key)
+    }
+
+    /// Puts a pod in, or takes it out.
+    pub fn set(
+        &mut self,
+        (ns, name): (&str, &str),
+        pod: Option<PodFacts>,
+        labels: &Labels,
+        touched: &mut Touched,
+    ) {
+        let key: PodKey = (self.namespace(ns), name.into());
+        let old = self.pods.remove(&key);
+        let pod = pod.map(|mut pod| {
+            if let Some((node, _)) = self.by_node.get_key_value(&pod.node) {
+                pod.node = node.clone();
+            }
+            pod.policies = match &old {
+                Some(old) if old.labels == pod.labels => old.policies.clone(),
+                _ => self.selection.of_pod(ns, labels, &pod.labels),
+            };
+            pod
+        });
+        if old != pod {
+            if let Some(old) = &old {
+                self.unlist(&key, old);
+            }
+            if let Some(new) = &pod {
+                self.list(&key, new);
+            }
+            let uses = |pod: &Option<PodFacts>| {
+                pod.iter()
+                    .flat_map(|p| p.policies.iter().map(|i| (i.clone(), p.node.clone())))
+                    .collect::<Vec<_>>()
+            };
+            let (before, after) = (uses(&old), uses(&pod));
+            self.count(&before, &after, touched);
+        }
+        if let Some(new) = pod {
+            self.pods.insert(key, new);
+        }
+    }
+
+    /// The namespace's labels changed.
+    pub fn relabelled(&mut self, namespace: &str, labels: &Labels, touched: &mut Touched) {
+        for key in self.keys_in(namespace) {
+            let Some(pod) = self.pods.get_mut(&key) else { continue };
+            let policies = self.selection.of_pod(namespace, labels, &pod.labels);
+            let node = pod.node.clone();
+            let before = std::mem::replace(&mut pod.policies, policies.clone());
+            let at = |list: Vec<Arc<Intent>>| list.into_iter().map(|i| (i, node.clone())).collect::<Vec<_>>();
+            let (before, after) = (at(before), at(policies));
+            self.count(&before, &after, touched);
+        }
+    }
+
+    pub fn add_policy<'a>(
+        &mut self,
+        intent: &Arc<Intent>,
+        labels: impl Fn(&str) -> Cow<'a, Labels>,
+        touched: &mut Touched,
+    ) {
+        self.selection.insert(intent);
+        for key in self.selected_by(intent, labels) {
+            let Some(pod) = self.pods.get_mut(&key) else { continue };
+            let at = pod.policies.partition_point(|i| i.rank < intent.rank);
+            pod.policies.insert(at, intent.clone());
+            let use_ = (intent.clone(), pod.node.clone());
+            self.count(&[], &[use_], touched);
+        }
+    }
+
+    pub fn remove_policy<'a>(
+        &mut self,
+        intent: &Arc<Intent>,
+        labels: impl Fn(&str) -> Cow<'a, Labels>,
+        touched: &mut Touched,
+    ) {
+        self.selection.remove(intent);
+        for key in self.selected_by(intent, labels) {
+            let Some(pod) = self.pods.get_mut(&key) else { continue };
+            pod.policies.retain(|i| i.rank != intent.rank);
+            let use_ = (intent.clone(), pod.node.clone());
+            self.count(&[use_], &[], touched);
+        }
+    }
+
+    /// The pods that a policy selects.
+    fn selected_by<'a>(&self, intent: &Intent, labels: impl Fn(&str) -> Cow<'a, Labels>) -> Vec<PodKey> {
+        let Some(scope) = &intent.pods else { return Vec::new() };
+        let one = match &scope.namespaces {
+            Namespaces::One(name) => Some(name.as_str()),
+            Namespaces::Matching(selector) => {
+                selector.pairs().find(|(k, _)| *k == NAME_LABEL).map(|(_, v)| v)
+            }
+        };
+        let namespaces: Vec<&str> = match one {
+            Some(name) => vec![name],
+            None => self.by_namespace.keys().map(AsRef::as_ref).collect(),
+        };
+        let mut found = Vec::new();
+        for namespace in namespaces.into_iter().filter(|ns| scope.covers(ns, &labels(ns))) {
+            found.extend(
+                self.in_namespace(namespace)
+                    .filter(|(_, p)| scope.pods.matches(&p.labels))
+                    .map(|(k, _)| k.clone()),
+            );
+        }
+        found
+    }
+
+    fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = (&PodKey, &PodFacts)> {
+        let namespace: Arc<str> = namespace.into();
+        let from: PodKey = (namespace.clone(), "".into());
+        self.pods.range(from..).take_while(move |((ns, _), _)| *ns == namespace)
+    }
+
+    fn keys_in(&self, namespace: &str) -> Vec<PodKey> {
+        self.in_namespace(namespace).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// One text for each namespace's name.
+    fn namespace(&self, name: &str) -> Arc<str> {
+        self.by_namespace.get_key_value(name).map_or_else(|| name.into(), |(name, _)| name.clone())
+    }
+
+    fn list(&mut self, key: &PodKey, pod: &PodFacts) {
+        self.by_node.entry(pod.node.clone()).or_default().insert(key.clone());
+        self.by_address.extend(pod.addresses.iter().map(|a| (*a, key.clone())));
+        *self.by_namespace.entry(key.0.clone()).or_default() += 1;
+    }
+
+    fn unlist(&mut self, key: &PodKey, pod: &PodFacts) {
+        if let Some(pods) = self.by_node.get_mut(&pod.node) {
+            pods.remove(key);
+            if pods.is_empty() {
+                self.by_node.remove(&pod.node);
+            }
+        }
+        for address in &pod.addresses {
+            self.by_address.remove(&(*address, key.clone()));
+        }
+        if let Some(count) = self.by_namespace.get_mut(&key.0) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_namespace.remove(&key.0);
+            }
+        }
+    }
+
+    /// Counts uses of policies on nodes: some end, some begin.
+    fn count(
+        &mut self,
+        before: &[(Arc<Intent>, Arc<str>)],
+        after: &[(Arc<Intent>, Arc<str>)],
+        touched: &mut Touched,
+    ) {
+        for (intent, node) in after {
+            let nodes = match self.users.get_mut(&intent.rank.key) {
+                Some(nodes) => nodes,
+                None => self.users.entry(intent.rank.key.clone()).or_default(),
+            };
+            match nodes.get_mut(node) {
+                Some(count) => *count += 1,
+                None => {
+                    nodes.insert(node.clone(), 1);
+                    touched.used([&intent.rank.key]);
+                }
+            }
+        }
+        for (intent, node) in before {
+            let Some(nodes) = self.users.get_mut(&intent.rank.key) else { continue };
+            let Some(count) = nodes.get_mut(node) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                nodes.remove(node);
+                touched.used([&intent.rank.key]);
+            }
+            if nodes.is_empty() {
+                self.users.remove(&intent.rank.key);
+            }
+        }
+    }
+}
