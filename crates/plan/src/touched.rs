@@ -76,17 +76,14 @@ impl Touched {
         }
     }
 
-    /// A node reports something else; `named` are the addresses whose records name the node.
-    pub fn report(&mut self, old: Option<&Report>, new: Option<&Report>, named: Option<&BTreeSet<IpAddr>>) {
+    /// A node reports something else.
+    pub fn report(&mut self, old: Option<&Report>, new: Option<&Report>) {
         if !self.notes() {
             return;
         }
         let wires = |report: Option<&Report>| report.map(|r| r.wires.clone()).unwrap_or_default();
         if wires(old) != wires(new) {
             return self.everything();
-        }
-        if old.map(|r| r.ready) != new.map(|r| r.ready) {
-            self.addresses(named.into_iter().flatten());
         }
         let (none, before, after) = (Report::default(), old, new);
         let (before, after) = (before.unwrap_or(&none), after.unwrap_or(&none));

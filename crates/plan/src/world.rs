@@ -146,7 +146,11 @@ impl World {
             self.count_inside(before, -1);
             self.count_inside(after, 1);
         }
-        self.touched.report(old.as_ref(), report.as_ref(), self.records_by_node.get(&name));
+        if old.as_ref().map(|r| r.ready) != report.as_ref().map(|r| r.ready) {
+            self.touched.addresses(self.records_by_node.get(&name).into_iter().flatten());
+            self.touched.used(self.pods.policies_on(&name));
+        }
+        self.touched.report(old.as_ref(), report.as_ref());
         if let Some(new) = report {
             self.reports.insert(name, new);
         }

@@ -22,8 +22,8 @@ pub struct Decider {
     decision: Decision,
     pub(super) claims: Claims,
     candidates: Candidates,
-    /// Nodes that need ports of an address and get none.
-    pub(super) starved: BTreeMap<IpAddr, Vec<String>>,
+    /// What is known of each address besides its record.
+    pub(super) standings: BTreeMap<IpAddr, record::Standing>,
     /// When time alone changes a record.
     wakes: BTreeMap<IpAddr, Timestamp>,
     /// Addresses whose record is not as decided yet.
@@ -107,28 +107,30 @@ impl Decider {
     fn record(&mut self, world: &World, address: IpAddr, now: Timestamp) {
         let decided = record::decide(world, &self.claims, &self.candidates, address, now);
         let name = record_name(address);
-        self.starved.remove(&address);
         self.wakes.remove(&address);
         self.unwritten.remove(&address);
         if world.record(address).map(|r| &r.spec) != decided.spec.as_ref() {
             self.unwritten.insert(address);
         }
-        if !decided.starved.is_empty() {
-            self.starved.insert(address, decided.starved);
-        }
         if let Some(wake) = decided.wake {
             self.wakes.insert(address, wake);
         }
         match decided.spec {
-            Some(spec) => drop(self.decision.addresses.insert(name, spec)),
-            None => drop(self.decision.addresses.remove(&name)),
+            Some(spec) => {
+                self.decision.addresses.insert(name, spec);
+                self.standings.insert(address, decided.standing);
+            }
+            None => {
+                self.decision.addresses.remove(&name);
+                self.standings.remove(&address);
+            }
         }
     }
 
     /// Decides the status of a policy or pool.
     fn tell(&mut self, world: &World, key: &ObjectKey, now: Timestamp) {
         self.untold.remove(key);
-        let status = status::Standing { world, now, decision: &self.decision, decider: self }.of(key);
+        let status = status::Teller { world, now, decision: &self.decision, decider: self }.of(key);
         let Some((status, before)) = status else {
             self.decision.statuses.remove(key);
             return;

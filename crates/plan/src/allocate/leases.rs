@@ -1,13 +1,14 @@
 //! Whose the ports of an address are. A block goes to a node that needs it and comes back only when its flows
 //! are gone and the quarantine has passed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use egret_api::{EgressAddressSpec, Lease, PortSettings};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::record::User;
 use crate::tables::MAX_BLOCKS;
 use crate::world::World;
 
@@ -21,8 +22,8 @@ pub(crate) struct Leased {
     pub revision: u64,
     /// When a quarantine ends.
     pub wake: Option<Timestamp>,
-    /// Nodes that need a block and get none.
-    pub starved: Vec<String>,
+    /// A node that needs a block and gets none.
+    pub starved: Option<String>,
 }
 
 /// Decides the leases of an address that these nodes use.
@@ -30,7 +31,7 @@ pub(crate) fn lease(
     world: &World,
     address: IpAddr,
     before: Option<&EgressAddressSpec>,
-    users: &BTreeSet<&str>,
+    users: &[User],
     ports: &PortSettings,
     now: Timestamp,
 ) -> Leased {
@@ -54,11 +55,11 @@ pub(crate) fn lease(
     });
     let most = usize::from(ports.max_blocks).clamp(1, MAX_BLOCKS);
     let first = usize::from(ports.initial_blocks).clamp(1, most);
-    let mut users: Vec<User> = (users.iter())
-        .map(|name| {
-            let report = world.reports().get(*name).and_then(|r| r.ports.get(&address));
+    let mut users: Vec<Tenant> = (users.iter())
+        .map(|user| {
+            let report = user.report.and_then(|r| r.ports.get(&address));
             let wanted = report.map_or(first, |p| usize::from(p.wanted_blocks)).clamp(first, most);
-            User { name, wanted, busy: report.map_or(&[][..], |p| &p.busy_blocks), held: 0 }
+            Tenant { name: user.name, wanted, busy: report.map_or(&[][..], |p| &p.busy_blocks), held: 0 }
         })
         .collect();
     for lease in leases.values_mut().filter(|l| l.released.is_none()) {
@@ -80,14 +81,14 @@ pub(crate) fn lease(
     for user in users.iter().filter(|user| user.held > user.wanted) {
         wake = [wake, blocks.shrink(user)].into_iter().flatten().min();
     }
-    let starved = users.iter().filter(|user| user.held == 0).map(|user| user.name.to_owned()).collect();
+    let starved = users.iter().find(|user| user.held == 0).map(|user| user.name.to_owned());
     let leases: Vec<Lease> = blocks.leases.into_values().collect();
     let revision = if leases == old { revision.max(1) } else { revision.saturating_add(1) };
     Leased { leases, block_size, revision, wake, starved }
 }
 
-/// A node that uses the address.
-struct User<'a> {
+/// A node that holds blocks.
+struct Tenant<'a> {
     name: &'a str,
     /// Blocks it asks for, within the pool's bounds.
     wanted: usize,
@@ -129,7 +130,7 @@ impl Blocks {
 
     /// Takes back what a node no longer asks for, last block first, but none with flows in it. Returns when the
     /// quarantine of these ends.
-    fn shrink(&mut self, user: &User) -> Option<Timestamp> {
+    fn shrink(&mut self, user: &Tenant) -> Option<Timestamp> {
         let idle = self.leases.values_mut().rev().filter(|l| {
             l.node == user.name
                 && l.released.is_none()

@@ -1,14 +1,16 @@
 //! The record of one address.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use egret_api::EgressAddressSpec;
 use jiff::Timestamp;
 
 use super::candidates::Candidates;
-use super::claims::{self, Claims};
+use super::claims::{self, Claims, Use};
 use super::leases;
+use crate::elect;
+use crate::facts::Report;
 use crate::intent::{Rank, reference};
 use crate::world::World;
 
@@ -19,8 +21,27 @@ pub(crate) struct Decided {
     pub spec: Option<EgressAddressSpec>,
     /// When time alone changes the record.
     pub wake: Option<Timestamp>,
-    /// Nodes that need ports and get none.
-    pub starved: Vec<String>,
+    /// What else is known of it.
+    pub standing: Standing,
+}
+
+/// What is known of an address besides its record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// A node that needs ports and gets none.
+    pub starved: Option<String>,
+    /// The holder, by what nodes report.
+    pub holder: Option<String>,
+    /// No candidate can carry packets, or a node that uses the address finds none alive.
+    pub dead: bool,
+}
+
+/// A node on which pods use an address.
+pub(crate) struct User<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its report.
+    pub report: Option<&'a Report>,
 }
 
 /// Decides the record of an address.
@@ -34,14 +55,9 @@ pub(crate) fn decide(
     let before = world.record(address).map(|r| &r.spec);
     let uses = claims.by_address.get(&address);
     let pool = uses.and_then(|u| claims::pool(world, &u.pool).ok());
-    let nodes: BTreeSet<&str> = uses
-        .into_iter()
-        .flat_map(|u| &u.ranks)
-        .flat_map(|rank| world.users_of(&rank.key))
-        .filter(|node| world.nodes().contains_key(*node))
-        .collect();
+    let users = uses.map(|u| users(world, u)).unwrap_or_default();
     let ports = pool.map(|p| p.ports.clone()).unwrap_or_default();
-    let leased = leases::lease(world, address, before, &nodes, &ports, now);
+    let leased = leases::lease(world, address, before, &users, &ports, now);
     if uses.is_none() && leased.leases.is_empty() {
         return Decided::default();
     }
@@ -64,5 +80,58 @@ pub(crate) fn decide(
         leases: leased.leases,
         revision: leased.revision,
     };
-    Decided { spec: Some(spec), wake: leased.wake, starved: leased.starved }
+    let standing = Standing {
+        starved: leased.starved,
+        holder: holder(world, address, &spec, &users).map(str::to_owned),
+        dead: dead(world, address, &spec, &users),
+    };
+    Decided { spec: Some(spec), wake: leased.wake, standing }
+}
+
+/// The nodes on which pods use an address, by name.
+fn users<'a>(world: &'a World, uses: &Use) -> Vec<User<'a>> {
+    let mut names: Vec<&str> = uses.ranks.iter().flat_map(|rank| world.users_of(&rank.key)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| world.nodes().contains_key(*name));
+    names.into_iter().map(|name| User { name, report: world.reports().get(name) }).collect()
+}
+
+/// Users that say how they use the address.
+fn voters<'a, 'u>(address: IpAddr, users: &'u [User<'a>]) -> impl Iterator<Item = &'a Report> + use<'a, 'u> {
+    users.iter().filter_map(|user| user.report).filter(move |r| r.ready && r.ports.contains_key(&address))
+}
+
+/// The holder of an address by what nodes report: the one that most of the nodes that use the address believe
+/// in (or none, if most find none alive). Where nobody uses it, the candidates say themselves; of several the
+/// one that would only hold if the others were dead.
+fn holder<'a>(
+    world: &World,
+    address: IpAddr,
+    record: &'a EgressAddressSpec,
+    users: &[User],
+) -> Option<&'a str> {
+    let report = |node: &str| world.reports().get(node).filter(|r| r.ready);
+    let mut votes: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    for voter in voters(address, users) {
+        *votes.entry(voter.holders.get(&address).map(String::as_str)).or_default() += 1;
+    }
+    if let Some((winner, _)) = votes.into_iter().max_by_key(|(_, count)| *count) {
+        let winner = winner?;
+        let serves = report(winner).is_some_and(|r| r.programmed.contains_key(&address));
+        return record.candidates.iter().find(|c| *c == winner && serves).map(String::as_str);
+    }
+    let holds = |c: &&String| report(c).is_some_and(|r| r.holds.contains(&address));
+    let holding = record.candidates.iter().filter(holds);
+    holding.min_by_key(|c| elect::score(address, c)).map(String::as_str)
+}
+
+/// No candidate says that it can carry packets, or a node that uses the address finds none alive.
+fn dead(world: &World, address: IpAddr, record: &EgressAddressSpec, users: &[User]) -> bool {
+    let able = |candidate: &String| {
+        let report = world.reports().get(candidate).filter(|r| r.ready);
+        report.and_then(|r| r.wire(record.interface.as_deref(), address)).is_some_and(|w| w.carrier)
+    };
+    !record.candidates.iter().any(able)
+        || voters(address, users).any(|voter| !voter.holders.contains_key(&address))
 }

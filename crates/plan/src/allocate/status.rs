@@ -1,6 +1,6 @@
 //! What each object is told, in the words of its own kind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use egret_api::antrea::{EgressCondition, EgressStatus, ExternalIpPoolStatus};
@@ -11,15 +11,15 @@ use serde_json::Value;
 
 use super::Decision;
 use super::decider::Decider;
-use crate::elect;
-use crate::facts::{Report, record_name};
+use super::record::Standing;
+use crate::facts::record_name;
 use crate::fault::Fault;
 use crate::intent::{Intent, Pool};
 use crate::rules;
 use crate::world::{World, Written};
 
 /// What is known when a status is written.
-pub(crate) struct Standing<'a> {
+pub(crate) struct Teller<'a> {
     pub world: &'a World,
     pub now: Timestamp,
     pub decision: &'a Decision,
@@ -29,7 +29,7 @@ pub(crate) struct Standing<'a> {
 /// Reason and message of a condition.
 type Verdict = (Reason, String);
 
-impl<'a> Standing<'a> {
+impl<'a> Teller<'a> {
     /// The status of a policy or pool, and what it is now. `None` if there is no such object.
     pub fn of(&self, key: &ObjectKey) -> Option<(Value, &'a Value)> {
         if let Some(written) = self.world.pools().get(key) {
@@ -57,64 +57,17 @@ impl<'a> Standing<'a> {
         match self.decider.claims.outcomes.get(key) {
             Some(Err(fault)) => (None, None, (fault.reason, fault.to_string())),
             None => (None, None, undecided),
-            Some(Ok(address)) => match self.decision.addresses.get(&record_name(*address)) {
-                None => (Some(*address), None, undecided),
-                Some(record) => {
-                    let holder = reported_holder(self.world, *address, record);
-                    (Some(*address), holder, self.serving(intent, *address, record, holder))
+            Some(Ok(address)) => {
+                let record = self.decision.addresses.get(&record_name(*address));
+                match record.zip(self.decider.standings.get(address)) {
+                    None => (Some(*address), None, undecided),
+                    Some((record, standing)) => {
+                        let verdict = serving(intent, *address, record, standing);
+                        (Some(*address), standing.holder.as_deref(), verdict)
+                    }
                 }
-            },
-        }
-    }
-
-    fn serving(
-        &self,
-        intent: &Intent,
-        address: IpAddr,
-        record: &EgressAddressSpec,
-        holder: Option<&str>,
-    ) -> Verdict {
-        let pool = &record.pool;
-        if rules::overflows(&intent.traffic) {
-            let message = "spec.destinations: more than 16 port rules meet at one network, and what does not fit is \
-                           dropped; join port ranges, or split the policy";
-            return (Reason::TooManyPortRules, message.to_owned());
-        }
-        if record.candidates.is_empty() {
-            let message = format!(
-                "{pool}: no node that its nodeSelector selects reports a wire that reaches {address}; select a node \
-                 whose interface is in the address's subnet, or name the interface in the pool"
-            );
-            return (Reason::NoCandidate, message);
-        }
-        if let Some(node) = self.decider.starved.get(&address).and_then(|nodes| nodes.first()) {
-            let message = format!(
-                "every port block of {address} is leased, and node {node} has none; use a smaller blockSize or \
-                 maxBlocks in {pool}, or spread the pods over more policies"
-            );
-            return (Reason::BlocksExhausted, message);
-        }
-        match holder {
-            Some(holder) => (Reason::Ready, format!("pods leave by {address}, held by node {holder}")),
-            None if self.all_dead(address, record) => {
-                let message = format!(
-                    "no gateway of {address} is alive: {}; bring one back, or let {pool} select more nodes",
-                    record.candidates.join(", ")
-                );
-                (Reason::NoGateway, message)
             }
-            None => (Reason::Allocated, format!("{address} is allocated; no gateway holds it yet")),
         }
-    }
-
-    /// No candidate says that it can carry packets, or a node that uses the address finds none alive.
-    fn all_dead(&self, address: IpAddr, record: &EgressAddressSpec) -> bool {
-        let ready = |node: &str| self.world.reports().get(node).filter(|r| r.ready);
-        let able =
-            |report: &Report| report.wire(record.interface.as_deref(), address).is_some_and(|w| w.carrier);
-        let alone = |r: &Report| r.ports.contains_key(&address) && !r.holders.contains_key(&address);
-        !record.candidates.iter().filter_map(|c| ready(c)).any(able)
-            || record.leases.iter().filter_map(|l| ready(&l.node)).any(alone)
     }
 
     fn egress(
@@ -200,6 +153,41 @@ impl<'a> Standing<'a> {
     }
 }
 
+/// Reason and message of a policy that has an address.
+fn serving(intent: &Intent, address: IpAddr, record: &EgressAddressSpec, standing: &Standing) -> Verdict {
+    let pool = &record.pool;
+    if rules::overflows(&intent.traffic) {
+        let message = "spec.destinations: more than 16 port rules meet at one network, and what does not fit is \
+                       dropped; join port ranges, or split the policy";
+        return (Reason::TooManyPortRules, message.to_owned());
+    }
+    if record.candidates.is_empty() {
+        let message = format!(
+            "{pool}: no node that its nodeSelector selects reports a wire that reaches {address}; select a node \
+             whose interface is in the address's subnet, or name the interface in the pool"
+        );
+        return (Reason::NoCandidate, message);
+    }
+    if let Some(node) = &standing.starved {
+        let message = format!(
+            "every port block of {address} is leased, and node {node} has none; use a smaller blockSize or \
+             maxBlocks in {pool}, or spread the pods over more policies"
+        );
+        return (Reason::BlocksExhausted, message);
+    }
+    match &standing.holder {
+        Some(holder) => (Reason::Ready, format!("pods leave by {address}, held by node {holder}")),
+        None if standing.dead => {
+            let message = format!(
+                "no gateway of {address} is alive: {}; bring one back, or let {pool} select more nodes",
+                record.candidates.join(", ")
+            );
+            (Reason::NoGateway, message)
+        }
+        None => (Reason::Allocated, format!("{address} is allocated; no gateway holds it yet")),
+    }
+}
+
 fn faulty(faults: &[Fault]) -> (Reason, String) {
     let reason = faults.first().map_or(Reason::InvalidField, |f| f.reason);
     (reason, faults.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join(". "))
@@ -237,26 +225,4 @@ fn truth(value: bool) -> String {
 
 fn value<T: serde::Serialize>(status: &T) -> Value {
     serde_json::to_value(status).unwrap_or(Value::Null)
-}
-
-/// The holder of an address by what nodes report: the one that most of the nodes that use the address believe
-/// in (or none, if most find none alive). Where nobody uses it, the candidates say themselves; of several the
-/// one that would only hold if the others were dead.
-fn reported_holder<'a>(world: &World, address: IpAddr, record: &'a EgressAddressSpec) -> Option<&'a str> {
-    let report = |node: &str| world.reports().get(node).filter(|r| r.ready);
-    let mut votes: BTreeMap<Option<&str>, usize> = BTreeMap::new();
-    let mut users: Vec<&str> = record.leases.iter().map(|l| l.node.as_str()).collect();
-    users.sort_unstable();
-    users.dedup();
-    for user in users.into_iter().filter_map(report).filter(|r| r.ports.contains_key(&address)) {
-        *votes.entry(user.holders.get(&address).map(String::as_str)).or_default() += 1;
-    }
-    if let Some((winner, _)) = votes.into_iter().max_by_key(|(_, count)| *count) {
-        let winner = winner?;
-        let serves = report(winner).is_some_and(|r| r.programmed.contains_key(&address));
-        return record.candidates.iter().find(|c| *c == winner && serves).map(String::as_str);
-    }
-    let holds = |c: &&String| report(c).is_some_and(|r| r.holds.contains(&address));
-    let holding = record.candidates.iter().filter(holds);
-    holding.min_by_key(|c| elect::score(address, c)).map(String::as_str)
 }
