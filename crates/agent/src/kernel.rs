@@ -1,10 +1,10 @@
 //! What the agent asks of the kernel; in tests somebody else answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
-use egret_datapath::{ApplyError, Counter, Datapath, DatapathError, GuardDrops, Role, Sweep, Timeouts};
+use egret_datapath::{ApplyError, Datapath, DatapathError, GuardDrops, Role, Sweep, Timeouts};
 use egret_plan::Change;
 use egret_plan::tables::{LinkIndex, Mac, Tables};
 
@@ -22,8 +22,6 @@ pub(crate) trait Kernel {
     fn detach(&mut self, link: LinkIndex, role: Role) -> Result<(), DatapathError>;
     /// Which programs are where.
     fn attached(&self) -> BTreeSet<(LinkIndex, Role)>;
-    /// Packets by verdict.
-    fn counters(&self) -> Result<BTreeMap<String, Counter>, DatapathError>;
     /// What the guard has dropped.
     fn guard_drops(&self) -> GuardDrops;
     /// Removes idle flows and counts the others.
@@ -58,9 +56,6 @@ impl Kernel for Datapath {
     }
     fn attached(&self) -> BTreeSet<(LinkIndex, Role)> {
         self.attached()
-    }
-    fn counters(&self) -> Result<BTreeMap<String, Counter>, DatapathError> {
-        self.counters()
     }
     fn guard_drops(&self) -> GuardDrops {
         self.guard_drops()

@@ -133,6 +133,7 @@ async fn work(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
         start::address(&mut store, &mut differences, &batches, &options.node, &metrics).await;
     let mut links = again(&metrics, Links::open).await;
     let datapath = start::datapath(&options, &mut links, underlay_address, &metrics).await;
+    metrics.opened(datapath.counters());
     let prober = again(&metrics, async || Prober::open(datapath.overlay_link())).await;
     let actual = again(&metrics, async || datapath.read()).await;
 

@@ -90,11 +90,7 @@ pub(crate) async fn run<K: Kernel>(
                 anyhow::ensure!(!channels.batches.is_closed(), "the store is no longer followed");
             }
             _ = sweeps.tick() => {
-                let flows = block_in_place(|| node.sweep());
-                match node.kernel().counters() {
-                    Ok(packets) => metrics.counted(flows, &packets),
-                    Err(error) => tracing::warn!("packets cannot be counted: {error}"),
-                }
+                metrics.swept(block_in_place(|| node.sweep()));
             }
             _ = guard.tick() => {
                 metrics.guarded(&block_in_place(|| node.kernel().guard_drops()));

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use egret_datapath::{Counter as Packets, GuardDrops};
+use egret_datapath::{Counters, GuardDrops};
 use egret_status::Report;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -49,6 +49,8 @@ pub(crate) struct Metrics {
     plan: Histogram,
     apply: Histogram,
     changes: Counter,
+    /// What the kernel counts; asked when somebody asks for it.
+    kernel: OnceLock<Arc<Counters>>,
     state: Mutex<State>,
 }
 
@@ -72,6 +74,7 @@ impl Default for Metrics {
             plan: seconds(),
             apply: seconds(),
             changes: Counter::default(),
+            kernel: OnceLock::new(),
             state: Mutex::new(State {
                 in_force: false,
                 waiting: vec!["the store is not open yet".to_owned()],
@@ -132,17 +135,32 @@ impl Metrics {
         state.alive = Instant::now();
     }
 
-    /// A sweep has counted flows, and packets have been counted meanwhile.
-    pub(crate) fn counted(&self, flows: Option<u32>, packets: &BTreeMap<String, Packets>) {
+    /// The datapath is open, and counts packets.
+    pub(crate) fn opened(&self, counters: Arc<Counters>) {
+        // One datapath in the life of a process.
+        let _ = self.kernel.set(counters);
+    }
+
+    /// A sweep has counted flows.
+    pub(crate) fn swept(&self, flows: Option<u32>) {
         if let Some(flows) = flows {
             self.flows.set(flows.into());
         }
-        for (reason, counter) in packets {
-            let label = Reason { reason: reason.clone() };
-            raise(&self.packets.get_or_create(&label), counter.packets);
-            raise(&self.bytes.get_or_create(&label), counter.bytes);
-        }
         self.state().alive = Instant::now();
+    }
+
+    fn count_packets(&self) {
+        match self.kernel.get().map(|counters| counters.read()) {
+            None => (),
+            Some(Err(error)) => tracing::warn!("packets cannot be counted: {error}"),
+            Some(Ok(packets)) => {
+                for (reason, counter) in packets {
+                    let label = Reason { reason };
+                    raise(&self.packets.get_or_create(&label), counter.packets);
+                    raise(&self.bytes.get_or_create(&label), counter.bytes);
+                }
+            }
+        }
     }
 
     /// The guard was asked what it dropped.
@@ -179,6 +197,7 @@ fn raise(counter: &Counter, to: u64) {
 
 impl Report for Metrics {
     fn metrics(&self) -> String {
+        self.count_packets();
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);

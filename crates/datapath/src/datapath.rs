@@ -1,9 +1,10 @@
 //! The datapath of one node: all that the agent asks of the kernel about packets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aya::Ebpf;
 use egret_plan::Change;
@@ -13,7 +14,7 @@ use rtnetlink::Handle;
 
 use crate::apply::{KnownRules, write};
 use crate::attach::{Attach, Attachments, Role};
-use crate::counters::{self, Counter};
+use crate::counters::Counters;
 use crate::error::{ApplyError, DatapathError};
 use crate::guard::{self, GuardDrops, GuardInput};
 use crate::maps::{Maps, removed};
@@ -230,9 +231,9 @@ impl Datapath {
         self.attachments.attached()
     }
 
-    /// What became of packets, by the name of the verdict.
-    pub fn counters(&self) -> Result<BTreeMap<String, Counter>, DatapathError> {
-        counters::read(&self.maps)
+    /// What became of packets.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.maps.counters.clone()
     }
 
     /// What the guard in the forward path has dropped.

@@ -28,7 +28,7 @@ mod sweep;
 
 pub use announce::announce;
 pub use attach::{Attach, Role};
-pub use counters::{Counter, REASONS};
+pub use counters::{Counter, Counters, REASONS};
 pub use datapath::{Config, Datapath};
 pub use error::{ApplyError, DatapathError};
 pub use guard::{GuardDrops, GuardInput, apply as guard_apply, drops as guard_drops, script as guard_script};

@@ -1,20 +1,22 @@
 //! The pinned maps, with keys and values as the plan knows them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use ipnet::IpNet;
 
 use crate::address;
+use crate::counters::Counters;
 use crate::error::DatapathError;
 use crate::layout::{self, Addr, LeaseKey, NetworkData, RuleData};
 
 /// Every map that user space reads or writes.
 pub struct Maps {
     pub settings: Array<MapData, layout::Settings>,
-    pub counters: PerCpuArray<MapData, layout::Counter>,
+    pub counters: Arc<Counters>,
     pub inside: LpmTrie<MapData, NetworkData, u32>,
     pub nodes: HashMap<MapData, Addr, layout::Node>,
     pub pods: HashMap<MapData, Addr, layout::PodValue>,
@@ -31,7 +33,7 @@ impl Maps {
     pub fn take(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
         Ok(Maps {
             settings: typed(ebpf, "settings")?,
-            counters: typed(ebpf, "counters")?,
+            counters: Arc::new(Counters(typed(ebpf, "counters")?)),
             inside: typed(ebpf, "inside")?,
             nodes: typed(ebpf, "nodes")?,
             pods: typed(ebpf, "pods")?,

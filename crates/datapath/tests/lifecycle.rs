@@ -168,13 +168,13 @@ fn life(bpf: &Path, attach: Attach) {
         let sweep = datapath.sweep(&Timeouts::default()).unwrap();
         assert_eq!((sweep.kept, sweep.expired, sweep.orphaned), (0, 0, 0));
         assert!(Prober::open(datapath.overlay_link()).unwrap().send("10.0.0.4".parse().unwrap(), 1).is_ok());
-        assert_eq!(datapath.counters().unwrap()["SENT_PROBE"].packets, 1);
+        assert_eq!(datapath.counters().read().unwrap()["SENT_PROBE"].packets, 1);
 
         drop(datapath);
         let mut adopted = Datapath::open(config(bpf, attach)).await.unwrap();
         assert_eq!(adopted.read().unwrap(), tables);
         assert_eq!(adopted.attached(), attached);
-        assert_eq!(adopted.counters().unwrap()["SENT_PROBE"].packets, 1, "counters go on");
+        assert_eq!(adopted.counters().read().unwrap()["SENT_PROBE"].packets, 1, "counters go on");
         ip("link del pod0");
         adopted.detach(pod_link, Role::Pod).unwrap();
         assert!(!adopted.attached().contains(&(pod_link, Role::Pod)));

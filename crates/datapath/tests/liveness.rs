@@ -63,7 +63,7 @@ fn two_nodes(bpf: &Path, node: &'static str, gateway: &'static str, prefix: u8, 
             Some(Answer { target, nonce: 2, ready: true, link: false })
         );
         agent(&other, there.clone(), |datapath| {
-            assert_eq!(datapath.counters().unwrap()["ANSWERED_PROBE"].packets, 2);
+            assert_eq!(datapath.counters().read().unwrap()["ANSWERED_PROBE"].packets, 2);
             datapath.set_ready(false).unwrap();
         });
         assert_eq!(

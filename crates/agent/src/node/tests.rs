@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use egret_api::{EgressAddress, EgressNode, Kind, Object};
 use egret_datapath::{
-    AddressUse, ApplyError, Counter, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep, Timeouts,
+    AddressUse, ApplyError, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep, Timeouts,
 };
 use egret_plan::tables::{Guard, LinkIndex, Mac, Path, Settings, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, LocalWire, PodLink, Steering, Underlay};
@@ -106,9 +106,6 @@ impl Kernel for Memory {
     }
     fn attached(&self) -> BTreeSet<(LinkIndex, Role)> {
         self.attached.clone()
-    }
-    fn counters(&self) -> Result<BTreeMap<String, Counter>, DatapathError> {
-        Ok(BTreeMap::new())
     }
     fn guard_drops(&self) -> GuardDrops {
         GuardDrops::default()
