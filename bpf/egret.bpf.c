@@ -49,7 +49,7 @@ static __always_inline enum reason overlay_packet(struct __sk_buff *skb)
 		return reason == PASS_NOT_IP ? DROP_FOREIGN_INNER : reason;
 	switch (vni) {
 	case VNI_TO_WIRE:
-		return forward_out(skb, &p, &node);
+		return forward_overlay(skb, &p, settings, &node);
 	case VNI_TO_POD:
 		return to_pod_of_flow(skb, &p, settings);
 	}
@@ -121,13 +121,11 @@ static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 {
 	const struct settings *settings = node_settings();
 	const struct served *served_entry;
-	const struct addr *owner;
 	const struct node *node;
 	struct packet p = {};
 	struct addr sender;
 	struct ethhdr *eth;
 	enum reason reason;
-	__be16 port;
 
 	if (!settings || read_addresses(skb, &p) != GO_ON)
 		return PASS_NOT_EGRESS;
@@ -139,20 +137,16 @@ static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 	if (served_entry) {
 		if (read_ports(skb, &p) != GO_ON)
 			return DROP_MALFORMED;
-		reason = leaving_port(skb, &p, &port);
+		reason = sender_of(skb, &p, served_entry, &sender);
 		if (reason != GO_ON)
 			return reason;
-		owner = leaseholder(&p.src, served_entry, port);
-		if (!owner)
-			return DROP_NOT_LEASED;
-		sender = *owner;
 		node = bpf_map_lookup_elem(&nodes, &sender);
 		eth = bytes(skb, 0, sizeof(*eth));
 		if (!eth || !node || !node->on_link || __builtin_memcmp(eth->h_source, node->mac, ETH_ALEN))
 			return DROP_FOREIGN_OUTER;
-		if (p.ttl <= 1)
+		if (asks_about_link(&p))
 			return answer_link_probe(skb, &p, settings);
-		return forward_out(skb, &p, &sender);
+		return forward_out(skb, &p, settings, &sender, served_entry);
 	}
 	if (!bpf_map_lookup_elem(&egress, &p.dst))
 		return PASS_NOT_EGRESS;

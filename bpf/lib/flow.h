@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Flows live on the pod's node only. A flow is two entries: `flows` for the way out, `returns` for the way back;
- * the second reserves the port towards one remote end, so a port serves many remote ends (RFC 6888 appendix). */
+/* Flows live on the pod's node only. A flow is two entries: `flows` for the way out, `returns` for the way back. UDP
+ * and ICMP echo have a mapping besides, which is the same towards every remote end. */
 #pragma once
-#include "packet.h"
+#include "ports.h"
+#include "tcp.h"
 
 #define SECOND 1000000000ULL
-#define RANDOM_TRIES 24
-#define EEXIST 17
 
 static __always_inline __u32 now_seconds(void)
 {
@@ -28,6 +27,17 @@ static __always_inline void flow_key_of(const struct packet *p, struct flow_key 
 	key->protocol = p->protocol;
 }
 
+/* The flow of a packet that comes back to a pod. */
+static __always_inline void flow_key_back(const struct return_key *back, const struct return_flow *value, struct flow_key *key)
+{
+	memset(key, 0, sizeof(*key));
+	key->pod = value->pod;
+	key->remote = back->remote;
+	key->pod_port = value->pod_port;
+	key->remote_port = back->remote_port;
+	key->protocol = back->protocol;
+}
+
 static __always_inline void return_key_of(const struct flow_key *flow, const struct addr *egress, __be16 port,
 					  struct return_key *key)
 {
@@ -36,6 +46,15 @@ static __always_inline void return_key_of(const struct flow_key *flow, const str
 	key->remote = flow->remote;
 	key->egress_port = port;
 	key->remote_port = flow->remote_port;
+	key->protocol = flow->protocol;
+}
+
+static __always_inline void mapping_key_of(const struct flow_key *flow, const struct addr *egress, struct mapping_key *key)
+{
+	memset(key, 0, sizeof(*key));
+	key->pod = flow->pod;
+	key->egress = *egress;
+	key->pod_port = flow->pod_port;
 	key->protocol = flow->protocol;
 }
 
@@ -54,75 +73,91 @@ static __always_inline void reopen(const struct flow_key *key, struct flow *flow
 }
 
 /* Writes only what changed: the entry's cache line is shared by all processors. */
-static __always_inline void touch_flow(const struct flow_key *key, struct flow *flow, const struct packet *p)
+static __always_inline void touch_flow(struct __sk_buff *skb, const struct flow_key *key, struct flow *flow,
+				       const struct packet *p)
 {
 	__u32 now = now_seconds();
 
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		reopen(key, flow);
-	if ((flow->flags | p->tcp_flags) != flow->flags)
-		flow->flags |= p->tcp_flags;
+	if (p->kind == KIND_TCP) {
+		if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+			reopen(key, flow);
+			if (!(flow->flags & TCP_ACK))
+				expect_answer(skb, p, flow);
+		} else {
+			expect_more(p, flow);
+		}
+		if ((flow->flags | p->tcp_flags) != flow->flags)
+			flow->flags |= p->tcp_flags;
+	}
 	if (flow->seen != now)
 		flow->seen = now;
 }
 
-static __always_inline void touch_return(struct return_flow *back, const struct packet *p)
+/* A packet of the remote end. False: a RST that is none. A FIN out of the window is carried, and says nothing. */
+static __always_inline bool touch_return(const struct return_key *key, struct return_flow *back, const struct packet *p)
 {
 	__u32 now = now_seconds();
+	__u8 flags = p->tcp_flags;
+	struct flow_key flow_key;
+	const struct flow *flow;
 
-	if ((back->flags | p->tcp_flags) != back->flags)
-		back->flags |= p->tcp_flags;
-	/* UDP is kept alive by its own pod only: RFC 4787 REQ-6 */
-	if (p->kind == KIND_TCP && back->seen != now)
-		back->seen = now;
-}
-
-struct search {
-	struct return_key key;
-	struct return_flow back;
-	__u16 first;		/* of the block being searched */
-	__u16 mask;
-	__u16 start;
-	__s32 error;		/* 0: reserved */
-};
-
-static __always_inline long try_port(struct search *s, __u16 port)
-{
-	s->key.egress_port = bpf_htons(port);
-	s->error = bpf_map_update_elem(&returns, &s->key, &s->back, BPF_NOEXIST);
-	return s->error != -EEXIST;
-}
-
-static long try_next(__u32 i, struct search *s)
-{
-	return try_port(s, s->first + ((s->start + i) & s->mask));
-}
-
-/* Reserves a port: at random over all blocks first (RFC 6056), then each of one block in turn. */
-static __always_inline __s32 reserve(struct search *s, const struct egress *egress)
-{
-	__u32 count = egress->block_count;
-
-	s->mask = (1 << (egress->shift & 15)) - 1;
-	s->error = -EEXIST;
-	for (int i = 0; i < RANDOM_TRIES; i++) {
-		__u32 random = bpf_get_prandom_u32();
-		__u32 block = (random >> 16) % count;
-
-		s->first = egress->blocks[block & (BLOCKS - 1)];
-		s->start = random & s->mask;
-		if (try_port(s, s->first + s->start))
-			return s->error;
+	if (p->kind != KIND_TCP)	/* kept alive by its own pod only: RFC 4787 REQ-6 */
+		return true;
+	if (flags & (TCP_RST | TCP_FIN)) {
+		flow_key_back(key, back, &flow_key);
+		flow = bpf_map_lookup_elem(&flows, &flow_key);
+		if (!flow || !in_window(p, flow)) {
+			if (flags & TCP_RST)
+				return false;
+			flags &= ~TCP_FIN;
+		}
 	}
-	bpf_loop(s->mask + 1, try_next, s, 0);
-	return s->error;
+	/* who speaks on after a RST did not send it: RFC 7857 section 2.2 */
+	if ((back->flags & TCP_RST) && !(flags & TCP_RST))
+		back->flags &= ~TCP_RST;
+	if ((back->flags | flags) != back->flags)
+		back->flags |= flags;
+	if (back->seen != now)
+		back->seen = now;
+	return true;
+}
+
+/* The port that the pod's port has towards everybody; a new one if it has none. */
+static __always_inline __s32 map_port(const struct flow_key *key, struct search *search, struct mapping **mapping)
+{
+	struct mapping fresh = { .flows = 0 };
+	struct mapping_key mapping_key;
+	__s32 error;
+
+	mapping_key_of(key, &search->key.egress, &mapping_key);
+	*mapping = bpf_map_lookup_elem(&mappings, &mapping_key);
+	if (!*mapping) {
+		error = reserve(search);
+		if (error)
+			return error;
+		fresh.egress_port = bpf_htons(search->port);
+		error = bpf_map_update_elem(&mappings, &mapping_key, &fresh, BPF_NOEXIST);
+		if (error)	/* another processor was faster, or there is no room */
+			bpf_map_delete_elem(&owners, &search->owner);
+		*mapping = bpf_map_lookup_elem(&mappings, &mapping_key);
+		if (!*mapping)
+			return error;
+	}
+	search->key.egress_port = (*mapping)->egress_port;
+	/* nobody else's: another processor may be opening the same flow */
+	if (bpf_map_update_elem(&returns, &search->key, &search->back, BPF_NOEXIST))
+		return -EAGAIN;
+	__sync_fetch_and_add(&(*mapping)->flows, 1);
+	return 0;
 }
 
 /* A new flow of the pod by this egress address. GO_ON when `flow` holds it. */
-static __always_inline enum reason open_flow(const struct packet *p, const struct flow_key *key,
+static __always_inline enum reason open_flow(struct __sk_buff *skb, const struct packet *p, const struct flow_key *key,
 					     const struct addr *address, const struct egress *egress, struct flow *flow)
 {
-	struct search search = {};
+	struct search search = { .egress = egress };
+	struct mapping *mapping = NULL;
+	__s32 error;
 
 	if (!egress->block_count)
 		return DROP_NO_BLOCK;
@@ -130,7 +165,8 @@ static __always_inline enum reason open_flow(const struct packet *p, const struc
 	search.back.pod = key->pod;
 	search.back.pod_port = key->pod_port;
 	search.back.seen = now_seconds();
-	switch (reserve(&search, egress)) {
+	error = p->kind == KIND_TCP ? reserve(&search) : map_port(key, &search, &mapping);
+	switch (error) {
 	case 0:
 		break;
 	case -EEXIST:
@@ -141,10 +177,13 @@ static __always_inline enum reason open_flow(const struct packet *p, const struc
 	memset(flow, 0, sizeof(*flow));
 	flow->egress = *address;
 	flow->egress_port = search.key.egress_port;
-	flow->flags = p->tcp_flags;
 	flow->seen = search.back.seen;
+	if (p->kind == KIND_TCP)
+		expect_answer(skb, p, flow);
 	if (bpf_map_update_elem(&flows, key, flow, BPF_NOEXIST)) {
 		bpf_map_delete_elem(&returns, &search.key);
+		if (mapping)
+			__sync_fetch_and_add(&mapping->flows, -1);
 		return DROP_FLOWS_FULL;
 	}
 	return GO_ON;

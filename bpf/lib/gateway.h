@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* A gateway: who may send as an egress address, and whose its answers are. Nothing here is remembered. */
+/* A gateway: who may send as an egress address, and whose its answers are. Nothing is remembered but which node the
+ * pieces of a datagram belong to, for as long as it takes to put them together. */
 #pragma once
+#include "complain.h"
 #include "inbound.h"
 #include "overlay.h"
 #include "wire.h"
@@ -33,6 +35,32 @@ static __always_inline enum reason leaving_port(struct __sk_buff *skb, const str
 	return DROP_FOREIGN_INNER;
 }
 
+/* Who sends this as its own: GO_ON when `owner` leases the port that the packet leaves by. */
+static __always_inline enum reason sender_of(struct __sk_buff *skb, const struct packet *p, const struct served *served_entry,
+					     struct addr *owner)
+{
+	const struct fragment *found;
+	const struct addr *holder;
+	enum reason reason;
+	__be16 port;
+
+	if (p->kind == KIND_FRAGMENT) {
+		found = recall(p, FRAGMENT_TO_WIRE);
+		if (!found)
+			return DROP_FRAGMENT;
+		*owner = found->to;
+		return GO_ON;
+	}
+	reason = leaving_port(skb, p, &port);
+	if (reason != GO_ON)
+		return reason;
+	holder = leaseholder(&p->src, served_entry, port);
+	if (!holder)
+		return DROP_NOT_LEASED;
+	*owner = *holder;
+	return GO_ON;
+}
+
 /* The egress port of a packet that comes back. */
 static __always_inline enum reason returning_port(struct __sk_buff *skb, const struct packet *p, __be16 *port)
 {
@@ -49,60 +77,137 @@ static __always_inline enum reason returning_port(struct __sk_buff *skb, const s
 			return DROP_ICMP_UNMATCHED;
 		*port = quoted.sport;
 		return GO_ON;
-	case KIND_FRAGMENT:
-		return DROP_FRAGMENT;
 	}
-	return DROP_NO_LEASE;
+	return PASS_NOT_LEASED;
 }
 
-/* From a source node to the outside. */
-static __always_inline enum reason forward_out(struct __sk_buff *skb, const struct packet *p, const struct addr *node)
+/* Whose this is: GO_ON when `owner` leases the port that the packet comes back to. */
+static __always_inline enum reason receiver_of(struct __sk_buff *skb, const struct packet *p, const struct served *served_entry,
+					       struct addr *owner)
 {
-	const struct served *served_entry = bpf_map_lookup_elem(&served, &p->src);
-	const struct addr *owner;
+	const struct fragment *found;
+	const struct addr *holder;
 	enum reason reason;
 	__be16 port;
 
-	if (!served_entry)
-		return DROP_NOT_SERVED;
-	reason = leaving_port(skb, p, &port);
-	if (reason != GO_ON)
-		return reason;
-	owner = leaseholder(&p->src, served_entry, port);
-	if (!owner || !same(owner, node))
-		return DROP_NOT_LEASED;
+	if (p->kind == KIND_FRAGMENT) {
+		found = recall(p, FRAGMENT_OF_WIRE);
+		if (!found)
+			return DROP_FRAGMENT;
+		if (found->passed)
+			return PASS_NOT_LEASED;
+		*owner = found->to;
+		return GO_ON;
+	}
+	reason = returning_port(skb, p, &port);
+	if (reason == GO_ON) {
+		holder = leaseholder(&p->dst, served_entry, port);
+		if (holder) {
+			*owner = *holder;
+			remember(p, FRAGMENT_OF_WIRE, owner, p->id, 0);
+			return GO_ON;
+		}
+		reason = PASS_NOT_LEASED;
+	}
+	if (reason == PASS_NOT_LEASED)
+		remember(p, FRAGMENT_OF_WIRE, NULL, 0, reason);
+	return reason;
+}
+
+/* To a source node, the way that it can be reached best. */
+static __always_inline enum reason back_to_node(struct __sk_buff *skb, const struct settings *settings, const struct addr *to)
+{
+	const struct node *node = bpf_map_lookup_elem(&nodes, to);
+
+	if (node && node->on_link && node->direct)
+		return to_neighbour(skb, settings, node, SENT_NODE_LINK);
+	return to_node(skb, settings, to, VNI_TO_POD, SENT_NODE);
+}
+
+/* A packet of a source node is refused, and its pod is told. */
+static __always_inline enum reason tell_node(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+					     const struct addr *node, enum complaint what, __u32 mtu, enum reason told,
+					     enum reason untold)
+{
+	if (!complain(skb, p, settings, what, mtu))
+		return untold;
+	return back_to_node(skb, settings, node) < DROP_MALFORMED ? told : untold;
+}
+
+/* A packet from the outside is refused, and whoever sent it is told by the neighbour that brought it. */
+static __always_inline enum reason tell_outside(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+						enum complaint what, __u32 mtu, enum reason told, enum reason untold)
+{
+	if (!complain(skb, p, settings, what, mtu) || !turn_frame(skb))
+		return untold;
+	return redirected(bpf_redirect(skb->ifindex, 0), told);
+}
+
+/* From a source node to the outside. `served_entry` is the source's. */
+static __always_inline enum reason forward_out(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+					       const struct addr *node, const struct served *served_entry)
+{
+	bool hairpin = is_served(&p->dst);
+	struct way way = {};
+	enum reason reason;
+
+	remember(p, FRAGMENT_TO_WIRE, node, p->id, 0);
 	if (p->ttl <= 1)
-		return DROP_TTL;
+		return tell_node(skb, p, settings, node, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
+	if (!hairpin) {
+		reason = find_way(skb, p, &p->src, served_entry->wire, &way);
+		if (reason == DROP_TOO_BIG)
+			return tell_node(skb, p, settings, node, TOO_BIG, way.mtu, TOLD_TOO_BIG, reason);
+		if (reason != GO_ON)
+			return reason;
+	}
 	if (!age(skb, p))
 		return DROP_KERNEL;
-	return to_wire(skb, p, &p->src, served_entry->wire);
+	return hairpin ? turn_back(skb, &p->dst) : leave_by(skb, &way);
+}
+
+/* From a source node by the overlay, which says which node it is. */
+static __always_inline enum reason forward_overlay(struct __sk_buff *skb, const struct packet *p,
+						   const struct settings *settings, const struct addr *node)
+{
+	const struct served *served_entry = bpf_map_lookup_elem(&served, &p->src);
+	struct addr owner;
+	enum reason reason;
+
+	if (!served_entry)
+		return DROP_NOT_SERVED;
+	reason = sender_of(skb, p, served_entry, &owner);
+	if (reason != GO_ON)
+		return reason;
+	if (!same(&owner, node))
+		return DROP_NOT_LEASED;
+	return forward_out(skb, p, settings, node, served_entry);
 }
 
 /* From the outside to an egress address. */
 static __always_inline enum reason steer_back(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
 					      const struct served *served_entry)
 {
-	const struct addr *owner;
 	const struct node *node;
 	enum reason reason;
 	struct addr to;
-	__be16 port;
+	__u32 mtu;
 
-	reason = returning_port(skb, p, &port);
+	reason = receiver_of(skb, p, served_entry, &to);
 	if (reason != GO_ON)
 		return reason;
-	owner = leaseholder(&p->dst, served_entry, port);
-	if (!owner)
-		return DROP_NO_LEASE;
-	to = *owner;
 	if (same(&to, &settings->underlay))
 		return to_pod_of_flow(skb, p, settings);
 	if (p->ttl <= 1)
-		return DROP_TTL;
-	if (!age(skb, p))
-		return DROP_KERNEL;
+		return tell_outside(skb, p, settings, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
 	node = bpf_map_lookup_elem(&nodes, &to);
 	if (node && node->on_link && node->direct)
-		return to_neighbour(skb, settings, node, SENT_NODE_LINK);
-	return to_node(skb, settings, &to, VNI_TO_POD, SENT_NODE);
+		mtu = too_large_for(skb, p, settings->underlay_link);
+	else
+		mtu = fits(skb, p, settings->overlay_mtu) ? 0 : settings->overlay_mtu;
+	if (mtu)
+		return tell_outside(skb, p, settings, TOO_BIG, mtu, TOLD_TOO_BIG, DROP_TOO_BIG);
+	if (!age(skb, p))
+		return DROP_KERNEL;
+	return back_to_node(skb, settings, &to);
 }

@@ -16,7 +16,7 @@ static __always_inline enum reason read_quoted(struct __sk_buff *skb, const stru
 
 	if (reason != GO_ON)
 		return DROP_MALFORMED;
-	if (quoted->fragment)
+	if (quoted->piece == LATER_FRAGMENT)
 		return DROP_ICMP_UNMATCHED;
 	ports = bytes(skb, quoted->l4, QUOTED_TRANSPORT);
 	if (!ports)
@@ -49,13 +49,25 @@ static __always_inline __u32 quoted_port_offset(const struct packet *quoted, enu
 	return quoted->l4 + (side == SOURCE ? 0 : 2);
 }
 
+/* The error's own checksum after something in the message changed. It is always whole, so the kernel must not be asked:
+ * to it the packet may be one whose transport checksum, the quoted one, is still to be finished. */
+static __always_inline bool adjust_sum(struct __sk_buff *skb, const struct packet *p, __u32 difference)
+{
+	struct icmphdr *icmp = bytes(skb, p->l4 & 0xff, sizeof(*icmp));
+
+	if (!icmp)
+		return false;
+	icmp->checksum = ~fold((__u16)~icmp->checksum + fold(difference));
+	return true;
+}
+
 /* In the quoted IPv4 header the address and the checksum change by opposite amounts, so the error's own
  * checksum stays right; the quoted port, and the address of IPv6, are accounted for. The quoted transport checksum
  * is left: it may be cut off, and nobody verifies it. */
 static __always_inline bool rewrite_quoted(struct __sk_buff *skb, const struct packet *p, const struct packet *quoted,
 					   enum side side, const struct addr *addr, __be16 port)
 {
-	__u32 at = p->l4 + sizeof(struct icmphdr), checksum = p->l4 + offsetof(struct icmphdr, checksum);
+	__u32 at = p->l4 + sizeof(struct icmphdr);
 	__be16 from_port = side == SOURCE ? quoted->sport : quoted->dport;
 	const struct addr *from = side == SOURCE ? &quoted->src : &quoted->dst;
 
@@ -71,23 +83,25 @@ static __always_inline bool rewrite_quoted(struct __sk_buff *skb, const struct p
 		ip->check = checksum_word(ip->check, from->words[3], addr->words[3]);
 	} else {
 		struct ipv6hdr *ip = bytes(skb, at, sizeof(*ip));
-		__s64 difference = bpf_csum_diff((__be32 *)from, 16, (__be32 *)addr, 16, 0);
-
 		if (!ip)
 			return false;
 		if (side == SOURCE)
 			memcpy(&ip->saddr, addr, 16);
 		else
 			memcpy(&ip->daddr, addr, 16);
-		if (bpf_l4_csum_replace(skb, checksum, 0, difference, 0))
+		if (!adjust_sum(skb, p, bpf_csum_diff((__be32 *)from, 16, (__be32 *)addr, 16, 0)))
 			return false;
 	}
 	return !bpf_skb_store_bytes(skb, quoted_port_offset(quoted, side), &port, sizeof(port), 0) &&
-	       !bpf_l4_csum_replace(skb, checksum, from_port, port, sizeof(port));
+	       adjust_sum(skb, p, port + (__u16)~from_port);
 }
 
 /* The error's own address, which has no port. */
 static __always_inline bool rewrite_error(struct __sk_buff *skb, const struct packet *p, enum side side, const struct addr *addr)
 {
-	return p->family == 4 ? rewrite_v4(skb, p, side, addr->words[3]) : rewrite_v6(skb, p, side, addr);
+	const struct addr *from = side == SOURCE ? &p->src : &p->dst;
+
+	if (!rewrite_address(skb, p, side, addr))
+		return false;
+	return p->family == 4 || adjust_sum(skb, p, bpf_csum_diff((__be32 *)from, 16, (__be32 *)addr, 16, 0));
 }

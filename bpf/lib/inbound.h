@@ -3,7 +3,7 @@
  * way from outside is only noted, so that the pod's answers are known as answers. */
 #pragma once
 #include "classify.h"
-#include "flow.h"
+#include "fragment.h"
 #include "icmp_error.h"
 #include "link_probe.h"
 #include "mss.h"
@@ -32,12 +32,14 @@ static __always_inline enum reason answer_to_pod(struct __sk_buff *skb, const st
 	back = bpf_map_lookup_elem(&returns, &key);
 	if (!back)
 		return DROP_NO_RETURN;
-	touch_return(back, p);
+	if (!touch_return(&key, back, p))
+		return DROP_OUT_OF_WINDOW;
 	pod_addr = back->pod;
 	pod_port = back->pod_port;
 	pod = bpf_map_lookup_elem(&pods, &pod_addr);
 	if (!pod)
 		return DROP_POD_GONE;
+	remember(p, FRAGMENT_TO_POD, &pod_addr, p->id, 0);
 	clamp_mss(skb, p, settings);
 	if (!age(skb, p) || !rewrite(skb, p, DESTINATION, &pod_addr, pod_port))
 		return DROP_KERNEL;
@@ -76,6 +78,24 @@ static __always_inline enum reason error_to_pod(struct __sk_buff *skb, const str
 	return onto_link(skb, pod);
 }
 
+/* A fragment without ports goes where its first one went. */
+static __always_inline enum reason later_to_pod(struct __sk_buff *skb, const struct packet *p)
+{
+	const struct fragment *found = recall(p, FRAGMENT_TO_POD);
+	const struct pod *pod;
+	struct addr pod_addr;
+
+	if (!found)
+		return DROP_FRAGMENT;
+	pod_addr = found->to;
+	pod = bpf_map_lookup_elem(&pods, &pod_addr);
+	if (!pod)
+		return DROP_POD_GONE;
+	if (!age(skb, p) || !rewrite_address(skb, p, DESTINATION, &pod_addr))
+		return DROP_KERNEL;
+	return onto_link(skb, pod);
+}
+
 static __always_inline enum reason to_pod_of_flow(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
 {
 	if (p->ttl <= 1)
@@ -88,7 +108,7 @@ static __always_inline enum reason to_pod_of_flow(struct __sk_buff *skb, const s
 	case KIND_ICMP_ERROR:
 		return error_to_pod(skb, p);
 	case KIND_FRAGMENT:
-		return DROP_FRAGMENT;
+		return later_to_pod(skb, p);
 	}
 	return DROP_NO_RETURN;
 }

@@ -69,14 +69,18 @@ static __always_inline bool turn_ports(struct __sk_buff *skb, const struct packe
 	return true;
 }
 
-/* A packet of a neighbour that leases its port, with no hop left: a question about the link, or too old. */
+/* A packet of a neighbour that leases its port, with no hop left. */
+static __always_inline bool asks_about_link(const struct packet *p)
+{
+	return p->ttl <= 1 && p->kind == KIND_UDP && p->dport == bpf_htons(LINK_PROBE_PORT) && link_probe_end(&p->dst);
+}
+
+/* Such a question, if it is one. */
 static __always_inline enum reason answer_link_probe(struct __sk_buff *skb, const struct packet *p,
 						     const struct settings *settings)
 {
 	struct probe *probe;
 
-	if (p->kind != KIND_UDP || p->dport != bpf_htons(LINK_PROBE_PORT) || !link_probe_end(&p->dst))
-		return DROP_TTL;
 	probe = read_link_probe(skb, p, LINK_PROBE_QUESTION);
 	if (!probe || !same(&probe->target, &settings->underlay))
 		return DROP_TTL;

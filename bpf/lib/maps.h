@@ -26,6 +26,13 @@ struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(m
 /* who outside opened a conversation with a selected pod: a hint, so old entries may go */
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 65536); __type(key, struct flow_key); __type(value, __u32); PINNED; } inbound SEC(".maps");
 
-/* the sweep: its settings and findings, and the flows in each block */
+/* a port towards everybody, and who has it */
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct mapping_key); __type(value, struct mapping); PINNED; } mappings SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct owner_key); __type(value, __u32); PINNED; } owners SEC(".maps");
+/* datagrams in pieces, on every node that they pass; the oldest go when strangers send too many */
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct fragment_key); __type(value, struct fragment); PINNED; } fragments SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct budget); PINNED; } complaints SEC(".maps");
+
+/* the sweep: its findings, and the flows in each block */
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct sweep); PINNED; } sweep_state SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct lease_key); __type(value, __u32); PINNED; } block_use SEC(".maps");

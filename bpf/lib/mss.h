@@ -2,11 +2,7 @@
 /* A SYN must not promise more than the overlay carries (RFC 6691, RFC 4459 section 3.2). */
 #pragma once
 #include "rewrite.h"
-
-#define TCP_OPTIONS 10
-#define OPTION_END 0
-#define OPTION_NOP 1
-#define OPTION_MSS 2
+#include "tcp.h"
 
 static __always_inline __u16 largest_segment(const struct packet *p, const struct settings *settings)
 {
@@ -42,28 +38,11 @@ static __always_inline void lower(struct __sk_buff *skb, const struct packet *p,
 
 static __always_inline void clamp_mss(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
 {
-	__u32 at = p->l4 + sizeof(struct tcphdr);
-	__u8 offset_field, option[2];
-	__u32 end;
+	__u32 at;
 
 	if (p->kind != KIND_TCP || !(p->tcp_flags & TCP_SYN))
 		return;
-	if (bpf_skb_load_bytes(skb, p->l4 + 12, &offset_field, 1))
-		return;
-	end = p->l4 + (offset_field >> 4) * 4;
-	for (int i = 0; i < TCP_OPTIONS; i++) {
-		if (at + 2 > end || bpf_skb_load_bytes(skb, at, option, 2) || option[0] == OPTION_END)
-			return;
-		if (option[0] == OPTION_NOP) {
-			at++;
-			continue;
-		}
-		if (option[0] == OPTION_MSS && option[1] == 4) {
-			lower(skb, p, at + 2, largest_segment(p, settings));
-			return;
-		}
-		if (option[1] < 2)
-			return;
-		at += option[1];
-	}
+	at = tcp_option(skb, p, OPTION_MSS, 4);
+	if (at)
+		lower(skb, p, at + 2, largest_segment(p, settings));
 }

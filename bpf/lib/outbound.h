@@ -3,20 +3,52 @@
  * business alone, so that another way out (through the kernel's stack) is another case there. */
 #pragma once
 #include "classify.h"
-#include "flow.h"
+#include "complain.h"
+#include "fragment.h"
 #include "icmp_error.h"
 #include "mss.h"
 #include "overlay.h"
 #include "wire.h"
 
+/* The packet is refused, and its pod is told. */
+static __always_inline enum reason tell_pod(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+					    const struct pod *pod, enum complaint what, __u32 mtu, enum reason told,
+					    enum reason untold)
+{
+	__u8 mac[ETH_ALEN], host_mac[ETH_ALEN];
+
+	memcpy(mac, pod->mac, ETH_ALEN);
+	memcpy(host_mac, pod->host_mac, ETH_ALEN);
+	if (!complain(skb, p, settings, what, mtu) || !set_macs(skb, mac, host_mac))
+		return untold;
+	return redirected(bpf_redirect(skb->ifindex, 0), told);
+}
+
+/* GO_ON when the packet can leave; with DROP_TOO_BIG, way->mtu is what the next link carries. */
+static __always_inline enum reason find_way_out(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+						const struct addr *src, const struct egress *egress, struct way *way)
+{
+	switch (egress->path) {
+	case PATH_WIRE:
+		return is_served(&p->dst) ? GO_ON : find_way(skb, p, src, egress->link, way);
+	case PATH_OVERLAY:
+		way->mtu = settings->overlay_mtu;
+		return fits(skb, p, settings->overlay_mtu) ? GO_ON : DROP_TOO_BIG;
+	case PATH_LINK:
+		way->mtu = too_large_for(skb, p, settings->underlay_link);
+		return way->mtu ? DROP_TOO_BIG : GO_ON;
+	}
+	return DROP_NO_GATEWAY;
+}
+
 static __always_inline enum reason send_out(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
-					    const struct addr *src, const struct egress *egress)
+					    const struct egress *egress, const struct way *way)
 {
 	const struct node *node;
 
 	switch (egress->path) {
 	case PATH_WIRE:
-		return to_wire(skb, p, src, egress->link);
+		return is_served(&p->dst) ? turn_back(skb, &p->dst) : leave_by(skb, way);
 	case PATH_OVERLAY:
 		return to_node(skb, settings, &egress->gateway, VNI_TO_WIRE, SENT_OVERLAY);
 	case PATH_LINK:
@@ -27,8 +59,8 @@ static __always_inline enum reason send_out(struct __sk_buff *skb, const struct 
 }
 
 /* No flow yet. GO_ON when `flow` holds a new one. */
-static __always_inline enum reason first_packet(const struct packet *p, const struct pod *pod, const struct flow_key *key,
-						struct flow *flow)
+static __always_inline enum reason first_packet(struct __sk_buff *skb, const struct packet *p, const struct pod *pod,
+						const struct flow_key *key, struct flow *flow)
 {
 	const struct addr *address;
 	const struct egress *egress_entry;
@@ -50,8 +82,6 @@ static __always_inline enum reason first_packet(const struct packet *p, const st
 		break;
 	case KIND_ECHO_REPLY:
 		return DROP_NO_FLOW;
-	case KIND_FRAGMENT:
-		return DROP_FRAGMENT;
 	default:
 		return DROP_PROTOCOL;
 	}
@@ -60,7 +90,7 @@ static __always_inline enum reason first_packet(const struct packet *p, const st
 		return DROP_EGRESS_GONE;
 	if (egress_entry->path == PATH_NONE)
 		return DROP_NO_GATEWAY;
-	return open_flow(p, key, address, egress_entry, flow);
+	return open_flow(skb, p, key, address, egress_entry, flow);
 }
 
 /* The pod complains about a packet that came back to one of its flows. */
@@ -71,8 +101,10 @@ static __always_inline enum reason pod_error(struct __sk_buff *skb, const struct
 	const struct flow *found;
 	struct packet quoted = {};
 	struct flow_key key = {};
-	struct flow flow;
+	struct way way = {};
+	struct addr from;
 	enum reason reason;
+	__be16 port;
 
 	if (is_inside(&p->dst))
 		return PASS_INSIDE;
@@ -89,16 +121,53 @@ static __always_inline enum reason pod_error(struct __sk_buff *skb, const struct
 	found = bpf_map_lookup_elem(&flows, &key);
 	if (!found || !same(&quoted.dst, &p->src))
 		return chosen_egress(p, pod->rules) ? DROP_ICMP_UNMATCHED : PASS_ORDINARY;
-	flow = *found;
-	egress_entry = bpf_map_lookup_elem(&egress, &flow.egress);
+	from = found->egress;
+	port = found->egress_port;
+	egress_entry = bpf_map_lookup_elem(&egress, &from);
 	if (!egress_entry)
 		return DROP_EGRESS_GONE;
 	if (p->ttl <= 1)
 		return DROP_TTL;
-	if (!age(skb, p) || !rewrite_quoted(skb, p, &quoted, DESTINATION, &flow.egress, flow.egress_port) ||
-	    !rewrite_error(skb, p, SOURCE, &flow.egress))
+	reason = find_way_out(skb, p, settings, &from, egress_entry, &way);
+	if (reason != GO_ON)
+		return reason;
+	if (!age(skb, p) || !rewrite_quoted(skb, p, &quoted, DESTINATION, &from, port) ||
+	    !rewrite_error(skb, p, SOURCE, &from))
 		return DROP_KERNEL;
-	return send_out(skb, p, settings, &flow.egress, egress_entry);
+	return send_out(skb, p, settings, egress_entry, &way);
+}
+
+/* A fragment without ports goes where its first one went. */
+static __always_inline enum reason later_fragment(struct __sk_buff *skb, const struct packet *p,
+						  const struct settings *settings, const struct pod *pod)
+{
+	const struct egress *egress_entry;
+	const struct fragment *found;
+	struct way way = {};
+	struct addr from;
+	enum reason reason;
+	__be32 id;
+
+	if (is_inside(&p->dst))
+		return PASS_INSIDE;
+	found = recall(p, FRAGMENT_OF_POD);
+	if (!found)
+		return chosen_egress(p, pod->rules) ? DROP_FRAGMENT : PASS_ORDINARY;
+	if (found->passed)
+		return found->passed == PASS_REPLY ? PASS_REPLY : PASS_ORDINARY;
+	from = found->to;
+	id = found->id;
+	egress_entry = bpf_map_lookup_elem(&egress, &from);
+	if (!egress_entry)
+		return DROP_EGRESS_GONE;
+	if (p->ttl <= 1)
+		return DROP_TTL;
+	reason = find_way_out(skb, p, settings, &from, egress_entry, &way);
+	if (reason != GO_ON)
+		return reason;
+	if (!age(skb, p) || !renumber(skb, p, id) || !rewrite_address(skb, p, SOURCE, &from))
+		return DROP_KERNEL;
+	return send_out(skb, p, settings, egress_entry, &way);
 }
 
 static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct packet *p, const struct settings *settings,
@@ -106,32 +175,62 @@ static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct pa
 {
 	const struct egress *egress_entry;
 	struct flow_key key;
-	struct flow *found, flow;
+	struct flow *found;
+	struct way way = {};
+	struct addr from;
 	enum reason reason = read_ports(skb, p);
+	__be32 id;
+	__be16 port;
 
 	if (reason != GO_ON)
 		return reason;
 	if (p->kind == KIND_ICMP_ERROR)
 		return pod_error(skb, p, settings, pod);
+	if (p->kind == KIND_FRAGMENT)
+		return later_fragment(skb, p, settings, pod);
 	flow_key_of(p, &key);
 	found = bpf_map_lookup_elem(&flows, &key);
 	if (found && has_ports(p)) {
-		touch_flow(&key, found, p);
-		flow = *found;
+		touch_flow(skb, &key, found, p);
+		from = found->egress;
+		port = found->egress_port;
 	} else {
-		reason = first_packet(p, pod, &key, &flow);
-		if (reason != GO_ON)
+		struct flow flow;
+
+		reason = first_packet(skb, p, pod, &key, &flow);
+		switch (reason) {
+		case GO_ON:
+			break;
+		case PASS_REPLY:
+		case PASS_ORDINARY:
+			remember(p, FRAGMENT_OF_POD, NULL, 0, reason);
 			return reason;
+		case DROP_NO_PORT:
+			return tell_pod(skb, p, settings, pod, REFUSED, 0, TOLD_NO_PORT, reason);
+		case DROP_PROTOCOL:
+			return tell_pod(skb, p, settings, pod, NOT_CARRIED, 0, TOLD_PROTOCOL, reason);
+		default:
+			return reason;
+		}
+		from = flow.egress;
+		port = flow.egress_port;
 	}
-	egress_entry = bpf_map_lookup_elem(&egress, &flow.egress);
+	egress_entry = bpf_map_lookup_elem(&egress, &from);
 	if (!egress_entry)
 		return DROP_EGRESS_GONE;
 	if (p->ttl <= 1)
-		return DROP_TTL;
+		return tell_pod(skb, p, settings, pod, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
+	reason = find_way_out(skb, p, settings, &from, egress_entry, &way);
+	if (reason == DROP_TOO_BIG)
+		return tell_pod(skb, p, settings, pod, TOO_BIG, way.mtu, TOLD_TOO_BIG, reason);
+	if (reason != GO_ON)
+		return reason;
+	id = fresh_id(p);
+	remember(p, FRAGMENT_OF_POD, &from, id, 0);
 	clamp_mss(skb, p, settings);
-	if (!age(skb, p) || !rewrite(skb, p, SOURCE, &flow.egress, flow.egress_port))
+	if (!age(skb, p) || !renumber(skb, p, id) || !rewrite(skb, p, SOURCE, &from, port))
 		return DROP_KERNEL;
-	return send_out(skb, p, settings, &flow.egress, egress_entry);
+	return send_out(skb, p, settings, egress_entry, &way);
 }
 
 static __always_inline enum reason pod_packet(struct __sk_buff *skb)

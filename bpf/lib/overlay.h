@@ -3,6 +3,7 @@
  * neighbour on the same link. */
 #pragma once
 #include "rewrite.h"
+#include "size.h"
 #include "verdict.h"
 
 #define OVERLAY_TTL 64

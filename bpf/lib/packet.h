@@ -14,6 +14,8 @@ enum kind { KIND_TCP, KIND_UDP, KIND_ECHO_REQUEST, KIND_ECHO_REPLY, KIND_ICMP_ER
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+enum piece { WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT };
+
 struct packet {
 	struct addr src;
 	struct addr dst;
@@ -24,8 +26,13 @@ struct packet {
 	__u8 protocol;
 	__u8 ttl;
 	__u8 kind;
-	__u8 fragment;
+	__u8 piece;
+	__u8 dont_fragment;	/* always, for IPv6: RFC 8200 section 4.5 */
 	__u8 tcp_flags;
+	__u8 header;		/* length of a TCP or UDP header */
+	__be32 id;		/* of a datagram in pieces */
+	__u32 seq;		/* TCP, host order */
+	__u32 ack;
 };
 
 static __always_inline void map_v4(struct addr *addr, __be32 v4)
@@ -85,13 +92,34 @@ static __always_inline enum reason read_v4(struct __sk_buff *skb, struct packet 
 	map_v4(&p->dst, ip->daddr);
 	p->protocol = ip->protocol;
 	p->ttl = ip->ttl;
-	p->fragment = (ip->frag_off & bpf_htons(0x3fff)) != 0;
+	p->dont_fragment = (ip->frag_off & bpf_htons(0x4000)) != 0;
+	if (ip->frag_off & bpf_htons(0x1fff))
+		p->piece = LATER_FRAGMENT;
+	else if (ip->frag_off & bpf_htons(0x2000))
+		p->piece = FIRST_FRAGMENT;
+	p->id = ip->id;
 	p->l4 = at + ip->ihl * 4;
 	return GO_ON;
 }
 
 /* Extension headers that a transport header may stand behind: RFC 8200 section 4.1. */
-#define EXTENSIONS 4
+#define EXTENSIONS 5
+
+struct fragment_header {	/* RFC 8200 section 4.5 */
+	__u8 next;
+	__u8 reserved;
+	__be16 place;		/* offset, and whether more follow */
+	__be32 id;
+};
+
+static __always_inline void read_fragment_header(struct packet *p, const struct fragment_header *header)
+{
+	if (header->place & bpf_htons(0xfff8))
+		p->piece = LATER_FRAGMENT;
+	else if (header->place & bpf_htons(0x0001))
+		p->piece = FIRST_FRAGMENT;
+	p->id = header->id;
+}
 
 static __always_inline enum reason read_v6(struct __sk_buff *skb, struct packet *p, __u32 at)
 {
@@ -103,21 +131,27 @@ static __always_inline enum reason read_v6(struct __sk_buff *skb, struct packet 
 	p->family = 6;
 	memcpy(&p->src, &ip->saddr, 16);
 	memcpy(&p->dst, &ip->daddr, 16);
+	p->dont_fragment = 1;
 	p->ttl = ip->hop_limit;
 	next = ip->nexthdr;
 	p->l4 = at + sizeof(*ip);
 	for (int i = 0; i < EXTENSIONS; i++) {
 		__u8 *extension;
 
-		if (next == IPPROTO_FRAGMENT)
-			p->fragment = 1;
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS)
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT)
 			break;
-		extension = bytes(skb, p->l4, 2);
+		extension = bytes(skb, p->l4, sizeof(struct fragment_header));
 		if (!extension)
 			return DROP_MALFORMED;
+		if (next == IPPROTO_FRAGMENT) {
+			read_fragment_header(p, (struct fragment_header *)extension);
+			p->l4 += sizeof(struct fragment_header);
+		} else {
+			p->l4 += (extension[1] + 1) * 8;
+		}
 		next = extension[0];
-		p->l4 += (extension[1] + 1) * 8;
+		if (p->piece == LATER_FRAGMENT)
+			break;
 		if (p->l4 > HEADERS)
 			return DROP_MALFORMED;
 	}
@@ -179,7 +213,7 @@ static __always_inline enum reason read_icmp(struct __sk_buff *skb, struct packe
 /* Ports, after the addresses. GO_ON when it was read. */
 static __always_inline enum reason read_ports(struct __sk_buff *skb, struct packet *p)
 {
-	if (p->fragment) {
+	if (p->piece == LATER_FRAGMENT) {
 		p->kind = KIND_FRAGMENT;
 		return GO_ON;
 	}
@@ -193,6 +227,9 @@ static __always_inline enum reason read_ports(struct __sk_buff *skb, struct pack
 		p->sport = tcp->source;
 		p->dport = tcp->dest;
 		p->tcp_flags = ((__u8 *)tcp)[13];
+		p->header = tcp->doff * 4;
+		p->seq = bpf_ntohl(tcp->seq);
+		p->ack = bpf_ntohl(tcp->ack_seq);
 		return GO_ON;
 	}
 	case IPPROTO_UDP: {
@@ -201,6 +238,7 @@ static __always_inline enum reason read_ports(struct __sk_buff *skb, struct pack
 		if (!udp)
 			return DROP_MALFORMED;
 		p->kind = KIND_UDP;
+		p->header = sizeof(*udp);
 		p->sport = udp->source;
 		p->dport = udp->dest;
 		return GO_ON;

@@ -12,6 +12,7 @@ enum reason {
 	PASS_REPLY,		/* answer of a selected pod to a connection from outside */
 	PASS_UNKNOWN_POD,	/* from an unknown pod, where the node is set to pass */
 	PASS_NOT_EGRESS,	/* on the wire or underlay: neither from nor to an egress address */
+	PASS_NOT_LEASED,	/* to a port of an egress address that nobody leases: the kernel may have a Service there */
 	/* sent on */
 	SENT_WIRE,		/* out of a wire with an egress address as the source */
 	SENT_OVERLAY,		/* to a gateway, by the overlay */
@@ -23,26 +24,32 @@ enum reason {
 	ANSWERED_NDP,		/* for an egress address that this node holds */
 	ANSWERED_PROBE,		/* a node asked whether this gateway is alive, or reached without tunnel */
 	SENT_PROBE,		/* this node asked a gateway */
+	SENT_HAIRPIN,		/* to an egress address that this gateway serves: back in by its wire */
 	SENT_AGENT,		/* a gateway's answer that came without tunnel, to this node's agent */
+	/* dropped, and the sender is told (ICMP) */
+	TOLD_TTL,		/* time to live used up */
+	TOLD_TOO_BIG,		/* larger than the next link carries; told how much it carries */
+	TOLD_NO_PORT,		/* every port that the pod may use towards this remote end is in use */
+	TOLD_PROTOCOL,		/* a protocol without ports cannot share an address */
 	/* dropped */
 	DROP_MALFORMED,		/* a header is cut short or contradicts itself */
 	DROP_UNKNOWN_POD,	/* to the outside, from a source that this link or node does not know */
 	DROP_SPOOFED,		/* the source belongs to another link */
 	DROP_NO_FLOW,		/* TCP without SYN, and no flow: nothing to continue */
-	DROP_PROTOCOL,		/* a protocol without ports cannot share an address */
-	DROP_FRAGMENT,		/* a fragment has no port to tell its owner by */
+	DROP_OUT_OF_WINDOW,	/* a RST that the pod's end of the connection would not take */
+	DROP_PROTOCOL,		/* a protocol without ports, and the sender cannot be told */
+	DROP_FRAGMENT,		/* a later fragment of a datagram whose first has not been seen */
 	DROP_NO_GATEWAY,	/* every gateway of the address is dead */
 	DROP_NO_BLOCK,		/* this node has no block of the address */
-	DROP_NO_PORT,		/* every port tried is in use towards this remote end */
+	DROP_NO_PORT,		/* every port is in use, and the sender cannot be told */
 	DROP_FLOWS_FULL,	/* the flow table is full; what lives is not evicted */
-	DROP_TTL,		/* time to live used up */
-	DROP_TOO_BIG,		/* larger than the next link carries */
+	DROP_TTL,		/* time to live used up, and the sender cannot be told */
+	DROP_TOO_BIG,		/* larger than the next link carries, and the sender cannot be told */
 	DROP_NO_ROUTE,		/* the gateway's wire has no route to the destination */
 	DROP_FOREIGN_OUTER,	/* on the overlay, from no node of this cluster */
 	DROP_FOREIGN_INNER,	/* on the overlay, something that Egret does not send */
 	DROP_NOT_SERVED,	/* this node is no gateway of the source address */
 	DROP_NOT_LEASED,	/* the sending node does not lease the source port */
-	DROP_NO_LEASE,		/* to an egress port that nobody leases */
 	DROP_NO_RETURN,		/* to a leased port, but no flow of this node has it towards this remote end */
 	DROP_POD_GONE,		/* the flow's pod is gone */
 	DROP_EGRESS_GONE,	/* a rule names an egress address that this node does not have */

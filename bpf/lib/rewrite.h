@@ -102,6 +102,48 @@ static __always_inline bool rewrite(struct __sk_buff *skb, const struct packet *
 	return done && rewrite_port(skb, p, side, port);
 }
 
+/* A later fragment has no ports, and its datagram's checksum is in the first. */
+static __always_inline bool rewrite_address(struct __sk_buff *skb, const struct packet *p, enum side side, const struct addr *to)
+{
+	if (p->family == 4) {
+		struct iphdr *ip = bytes(skb, L3, sizeof(*ip));
+		__be32 from = side == SOURCE ? p->src.words[3] : p->dst.words[3];
+
+		if (!ip)
+			return false;
+		if (side == SOURCE)
+			ip->saddr = to->words[3];
+		else
+			ip->daddr = to->words[3];
+		ip->check = checksum_word(ip->check, from, to->words[3]);
+	} else {
+		struct ipv6hdr *ip = bytes(skb, L3, sizeof(*ip));
+
+		if (!ip)
+			return false;
+		if (side == SOURCE)
+			memcpy(&ip->saddr, to, 16);
+		else
+			memcpy(&ip->daddr, to, 16);
+	}
+	return true;
+}
+
+/* Another number for a datagram of IPv4. */
+static __always_inline bool renumber(struct __sk_buff *skb, const struct packet *p, __be32 id)
+{
+	struct iphdr *ip;
+
+	if (id == p->id)
+		return true;
+	ip = bytes(skb, L3, sizeof(*ip));
+	if (!ip)
+		return false;
+	ip->check = checksum_word(ip->check, p->id, id);
+	ip->id = id;
+	return true;
+}
+
 /* One hop less to live. The caller has seen that it is more than one. */
 static __always_inline bool age(struct __sk_buff *skb, const struct packet *p)
 {

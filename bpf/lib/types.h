@@ -23,6 +23,8 @@ struct settings {
 	__u8 underlay_mac[6];
 	__u8 pad[8];
 	struct addr underlay;	/* this node's address between nodes */
+	struct addr hop4;	/* this node as a hop: source of its ICMP errors; zero: it has none */
+	struct addr hop6;
 };
 
 struct network {		/* LPM key */
@@ -72,6 +74,15 @@ struct rule {
 
 enum egress_path { PATH_NONE = 0, PATH_WIRE = 1, PATH_OVERLAY = 2, PATH_LINK = 3 };
 
+/* Idle times in seconds. */
+struct timers {
+	__u32 tcp_established;
+	__u32 tcp_transitory;
+	__u32 tcp_closed;
+	__u32 udp;
+	__u32 icmp;
+};
+
 struct egress {
 	struct addr gateway;	/* underlay address, for PATH_OVERLAY and PATH_LINK */
 	__u32 link;		/* for PATH_WIRE and PATH_LINK */
@@ -79,6 +90,9 @@ struct egress {
 	__u8 shift;		/* log2 of the ports in a block */
 	__u16 block_count;
 	__u16 blocks[BLOCKS];	/* first ports, host order */
+	struct timers timers;
+	__u8 share;		/* log2: a pod may use one port of so many towards one remote end */
+	__u8 pad[3];
 };
 
 struct served {
@@ -107,8 +121,10 @@ struct flow {
 	struct addr egress;
 	__be16 egress_port;
 	__u8 flags;		/* TCP flags that the pod has sent */
-	__u8 pad;
+	__u8 scale;		/* TCP: the pod's window is counted in units of 2^scale */
 	__u32 seen;		/* seconds since boot */
+	__u32 expects;		/* TCP: what the pod expects of the other end, host order: see tcp.h */
+	__u32 pad;
 };
 
 struct return_key {
@@ -128,21 +144,67 @@ struct return_flow {
 	__u32 seen;
 };
 
+/* UDP and ICMP echo: a pod's port has one egress port towards everybody (RFC 4787 REQ-1, RFC 5508 REQ-1). */
+struct mapping_key {
+	struct addr pod;
+	struct addr egress;
+	__be16 pod_port;
+	__u8 protocol;
+	__u8 pad[5];
+};
+
+struct mapping {
+	__be16 egress_port;
+	__u8 idle;		/* no flow at the last sweep */
+	__u8 pad;
+	__u32 flows;
+};
+
+/* That port, which no other mapping may have. */
+struct owner_key {
+	struct addr egress;
+	__be16 egress_port;
+	__u8 protocol;
+	__u8 pad[5];
+};
+
+/* Whose the later fragments of a datagram are: only the first has ports. */
+enum fragment_place { FRAGMENT_OF_POD, FRAGMENT_TO_WIRE, FRAGMENT_OF_WIRE, FRAGMENT_TO_POD };
+
+struct fragment_key {
+	struct addr src;
+	struct addr dst;
+	__be32 id;
+	__u8 protocol;		/* 0 for IPv6: RFC 8200 section 4.5 */
+	__u8 place;
+	__u8 pad[2];
+};
+
+struct fragment {
+	struct addr to;		/* egress address, node or pod, as the place needs */
+	__be32 id;		/* as it leaves */
+	__u32 seen;
+	__u32 passed;		/* the verdict, if the first fragment was passed to the kernel */
+	__u32 pad;
+};
+
+/* How many complaints this processor sent in a second. */
+struct budget {
+	__u32 second;
+	__u32 spent;
+};
+
 struct counter {
 	__u64 packets;
 	__u64 bytes;
 };
 
-/* Idle times in seconds, and what a sweep found. One entry, written by user space before, read after. */
+/* What a sweep found. */
 struct sweep {
-	__u32 tcp_established;
-	__u32 tcp_transitory;
-	__u32 tcp_closed;
-	__u32 udp;
-	__u32 icmp;
 	__u32 kept;
 	__u32 expired;
 	__u32 orphaned;		/* flows whose pod or rule is gone: removed */
+	__u32 pad;
 };
 
 /* Payload of a probe: of a frame on the overlay, ethertype PROBE_ETHERTYPE, or of a datagram on the link. */

@@ -32,6 +32,10 @@ pub struct Settings {
     pub pad: [u8; 8],
     /// This node's own underlay address.
     pub underlay: Addr,
+    /// Source of this node's ICMP errors, IPv4; all zero: none.
+    pub hop4: Addr,
+    /// Source of this node's ICMP errors, IPv6; all zero: none.
+    pub hop6: Addr,
 }
 
 /// What an LPM trie looks up, without the prefix length that aya puts in front.
@@ -129,6 +133,22 @@ pub const PATH_OVERLAY: u8 = 2;
 /// To a gateway on the same link.
 pub const PATH_LINK: u8 = 3;
 
+/// Idle times, in seconds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timers {
+    /// TCP, both sides have spoken.
+    pub tcp_established: u32,
+    /// TCP, opening.
+    pub tcp_transitory: u32,
+    /// TCP, both sides have sent FIN, or one RST.
+    pub tcp_closed: u32,
+    /// UDP.
+    pub udp: u32,
+    /// ICMP echo.
+    pub icmp: u32,
+}
+
 /// An egress address that pods of this node use.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +165,12 @@ pub struct Egress {
     pub block_count: u16,
     /// First ports, host order.
     pub blocks: [u16; BLOCKS],
+    /// Idle times of its flows.
+    pub timers: Timers,
+    /// log2: towards one remote end a pod may use one port of so many.
+    pub share: u8,
+    /// Zero.
+    pub pad: [u8; 3],
 }
 
 /// An egress address that this node can serve.
@@ -201,10 +227,15 @@ pub struct Flow {
     pub egress_port: u16,
     /// TCP flags that the pod has sent.
     pub flags: u8,
-    /// Zero.
-    pub pad: u8,
+    /// TCP: log2 of the unit of the pod's window.
+    pub scale: u8,
     /// Seconds since boot.
     pub seen: u32,
+    /// TCP, host order: the acknowledgment that would answer the pod's SYN; from its first ACK on, the next byte
+    /// that it expects.
+    pub expects: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// A flow, as the remote end sees it. Ports in network byte order.
@@ -241,6 +272,103 @@ pub struct ReturnFlow {
     pub seen: u32,
 }
 
+/// A pod's port of UDP or ICMP echo. Ports in network byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MappingKey {
+    /// The pod.
+    pub pod: Addr,
+    /// Egress address.
+    pub egress: Addr,
+    /// Port, or ICMP echo id.
+    pub pod_port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub pad: [u8; 5],
+}
+
+/// The one egress port that it has towards everybody.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mapping {
+    /// Egress port, network byte order.
+    pub egress_port: u16,
+    /// 1: no flow at the last sweep.
+    pub idle: u8,
+    /// Zero.
+    pub pad: u8,
+    /// Flows that use it.
+    pub flows: u32,
+}
+
+/// An egress port that one mapping has.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwnerKey {
+    /// Egress address.
+    pub egress: Addr,
+    /// Egress port, network byte order.
+    pub egress_port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub pad: [u8; 5],
+}
+
+/// A pod's packet, on its way out.
+pub const FRAGMENT_OF_POD: u8 = 0;
+/// A source node's packet, on its way out.
+pub const FRAGMENT_TO_WIRE: u8 = 1;
+/// A packet from the outside, at the gateway.
+pub const FRAGMENT_OF_WIRE: u8 = 2;
+/// A packet from the outside, at the pod's node.
+pub const FRAGMENT_TO_POD: u8 = 3;
+
+/// A datagram in pieces.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FragmentKey {
+    /// Source.
+    pub src: Addr,
+    /// Destination.
+    pub dst: Addr,
+    /// Identification, network byte order, of IPv4 in the first two bytes.
+    pub id: u32,
+    /// IP protocol; 0 for IPv6.
+    pub protocol: u8,
+    /// One of the places above.
+    pub place: u8,
+    /// Zero.
+    pub pad: [u8; 2],
+}
+
+/// What was decided about its first fragment.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fragment {
+    /// Egress address, node or pod, as the place needs.
+    pub to: Addr,
+    /// Identification as it leaves.
+    pub id: u32,
+    /// Seconds since boot.
+    pub seen: u32,
+    /// The verdict, if it was passed to the kernel; else 0.
+    pub passed: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// How many ICMP errors one processor sent in a second.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Seconds since boot.
+    pub second: u32,
+    /// Errors.
+    pub spent: u32,
+}
+
 /// Packets and bytes of one verdict.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -251,26 +379,18 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// Idle times in seconds, and what a sweep found.
+/// What a sweep found.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sweep {
-    /// TCP, both sides have sent data.
-    pub tcp_established: u32,
-    /// TCP, opening.
-    pub tcp_transitory: u32,
-    /// TCP, both sides have sent FIN, or one RST.
-    pub tcp_closed: u32,
-    /// UDP.
-    pub udp: u32,
-    /// ICMP echo.
-    pub icmp: u32,
     /// Flows kept.
     pub kept: u32,
     /// Flows removed because of their age.
     pub expired: u32,
     /// Flows removed because their pod or rule is gone.
     pub orphaned: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Payload of a probe frame.
@@ -327,6 +447,12 @@ plain!(
     Flow,
     ReturnKey,
     ReturnFlow,
+    MappingKey,
+    Mapping,
+    OwnerKey,
+    FragmentKey,
+    Fragment,
+    Budget,
     Counter,
     Sweep,
     Probe

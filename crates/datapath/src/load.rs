@@ -60,6 +60,8 @@ pub fn load(pin_dir: &Path, max_flows: u32) -> Result<Ebpf, DatapathError> {
         .default_map_pin_directory(&maps)
         .map_max_entries("flows", max_flows)
         .map_max_entries("returns", max_flows)
+        .map_max_entries("mappings", max_flows)
+        .map_max_entries("owners", max_flows)
         .load(OBJECT)
         .map_err(|error| DatapathError::Load { object: "the object".to_owned(), why: in_full(&error) })?;
     check_pins(&maps)?;
@@ -114,6 +116,10 @@ fn shapes() -> BTreeMap<&'static str, Shape> {
         ("flows", (MapType::Hash, size_of::<layout::FlowKey>(), size_of::<layout::Flow>())),
         ("returns", (MapType::Hash, size_of::<layout::ReturnKey>(), size_of::<layout::ReturnFlow>())),
         ("inbound", (MapType::LruHash, size_of::<layout::FlowKey>(), 4)),
+        ("mappings", (MapType::Hash, size_of::<layout::MappingKey>(), size_of::<layout::Mapping>())),
+        ("owners", (MapType::Hash, size_of::<layout::OwnerKey>(), 4)),
+        ("fragments", (MapType::LruHash, size_of::<layout::FragmentKey>(), size_of::<layout::Fragment>())),
+        ("complaints", (MapType::PerCpuArray, 4, size_of::<layout::Budget>())),
         ("sweep_state", (MapType::Array, 4, size_of::<layout::Sweep>())),
         ("block_use", (MapType::Hash, size_of::<layout::LeaseKey>(), 4)),
     ])

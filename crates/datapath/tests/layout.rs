@@ -7,8 +7,9 @@ use std::mem::offset_of;
 use std::process::Command;
 
 use egret_datapath::layout::{
-    Addr, Counter, Egress, Flow, FlowKey, LeaseKey, NetworkData, Node, PodValue, PortRule, ReturnFlow,
-    ReturnKey, Rule, RuleData, Served, Settings, Sweep,
+    Addr, Budget, Counter, Egress, Flow, FlowKey, Fragment, FragmentKey, LeaseKey, Mapping, MappingKey,
+    NetworkData, Node, OwnerKey, PodValue, PortRule, ReturnFlow, ReturnKey, Rule, RuleData, Served, Settings,
+    Sweep, Timers,
 };
 use serde_json::Value;
 
@@ -66,7 +67,7 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
         (
             "settings",
             shape!(Settings: overlay_link, underlay_link, overlay_mtu, hold_unknown, ready, overlay_mac,
-                underlay_mac, underlay),
+                underlay_mac, underlay, hop4, hop6),
         ),
         ("network", behind_prefix(size_of::<NetworkData>(), &[("addr", offset_of!(NetworkData, addr))])),
         ("node", shape!(Node: mac, on_link, direct)),
@@ -80,18 +81,22 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
         ),
         ("port_rule", shape!(PortRule: egress, first, last, protocol, action)),
         ("rule", shape!(Rule: count, ports)),
-        ("egress", shape!(Egress: gateway, link, path, shift, block_count, blocks)),
+        ("timers", shape!(Timers: tcp_established, tcp_transitory, tcp_closed, udp, icmp)),
+        ("egress", shape!(Egress: gateway, link, path, shift, block_count, blocks, timers, share)),
         ("served", shape!(Served: wire, mac, holder, shift)),
         ("lease_key", shape!(LeaseKey: egress, block)),
         ("flow_key", shape!(FlowKey: pod, remote, pod_port, remote_port, protocol)),
-        ("flow", shape!(Flow: egress, egress_port, flags, seen)),
+        ("flow", shape!(Flow: egress, egress_port, flags, scale, seen, expects)),
         ("return_key", shape!(ReturnKey: egress, remote, egress_port, remote_port, protocol)),
         ("return_flow", shape!(ReturnFlow: pod, pod_port, flags, seen)),
+        ("mapping_key", shape!(MappingKey: pod, egress, pod_port, protocol)),
+        ("mapping", shape!(Mapping: egress_port, idle, flows)),
+        ("owner_key", shape!(OwnerKey: egress, egress_port, protocol)),
+        ("fragment_key", shape!(FragmentKey: src, dst, id, protocol, place)),
+        ("fragment", shape!(Fragment: to, id, seen, passed)),
+        ("budget", shape!(Budget: second, spent)),
         ("counter", shape!(Counter: packets, bytes)),
-        (
-            "sweep",
-            shape!(Sweep: tcp_established, tcp_transitory, tcp_closed, udp, icmp, kept, expired, orphaned),
-        ),
+        ("sweep", shape!(Sweep: kept, expired, orphaned)),
     ];
     let object = in_object();
     for (name, shape) in &mirror {

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* How large a packet is on a link: of a packet that the kernel will cut into segments, the largest of these. */
+#pragma once
+#include "packet.h"
+
+static __always_inline __u32 size_on_link(const struct __sk_buff *skb, const struct packet *p)
+{
+	if (skb->gso_size)
+		return skb->gso_size + p->l4 - L3 + p->header;
+	return skb->len - L3;
+}
+
+/* The packet fits, or routers on the way may cut it. */
+static __always_inline bool fits(const struct __sk_buff *skb, const struct packet *p, __u32 mtu)
+{
+	return !p->dont_fragment || size_on_link(skb, p) <= mtu;
+}
+
+/* What a link carries, if the packet is too large for it; 0 if it fits. */
+static __always_inline __u32 too_large_for(struct __sk_buff *skb, const struct packet *p, __u32 link)
+{
+	__u32 length = size_on_link(skb, p);
+
+	return bpf_check_mtu(skb, link, &length, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED ? length : 0;
+}
