@@ -88,6 +88,7 @@ static __always_inline enum reason wire_packet(struct __sk_buff *skb)
 	const struct settings *settings = node_settings();
 	const struct served *served_entry;
 	struct packet p = {};
+	struct ethhdr *eth;
 	enum reason reason;
 
 	if (!settings)
@@ -104,6 +105,10 @@ static __always_inline enum reason wire_packet(struct __sk_buff *skb)
 	}
 	served_entry = bpf_map_lookup_elem(&served, &p.dst);
 	if (!served_entry)
+		return PASS_NOT_EGRESS;
+	/* a switch that has forgotten an address shows its frames to everybody */
+	eth = linear(skb, 0, sizeof(*eth));
+	if (!eth || __builtin_memcmp(eth->h_dest, served_entry->mac, ETH_ALEN))
 		return PASS_NOT_EGRESS;
 	reason = read_ports(skb, &p);
 	return reason == GO_ON ? steer_back(skb, &p, settings, served_entry) : reason;

@@ -31,7 +31,7 @@ static __always_inline bool rule_is_for(const struct port_rule *rule, const stru
 }
 
 /* The egress address that the pod's rules choose, or NULL for the ordinary way. */
-static __always_inline const struct addr *chosen_egress(const struct packet *p, __u64 set)
+static __noinline const struct addr *chosen_egress(const struct packet *p, __u64 set)
 {
 	struct rule_key key = { .prefix = 64 + 128, .addr = p->dst };
 	__u64 ordered = bpf_cpu_to_be64(set);

@@ -158,19 +158,23 @@ static __always_inline bool put_v6(struct __sk_buff *skb, const struct packet *p
 	       !bpf_skb_store_bytes(skb, L3, &error, sizeof(error), 0);
 }
 
-/* Makes the packet an error about itself, from this node to its source. False: nothing may be said; drop it. */
-static __noinline bool complain(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
-				enum complaint what, __u32 mtu)
+/* Makes the packet an error about itself, from this node to its source. 0: nothing may be said; drop it. Not static: the
+ * kernel verifies it once. */
+__noinline int complain(struct __sk_buff *skb, const struct packet *p, enum complaint what, __u32 mtu)
 {
-	const struct addr *from = p->family == 4 ? &settings->hop4 : &settings->hop6;
+	const struct settings *settings = node_settings();
+	const struct addr *from;
 	__u32 length = 0;
 	__s64 sum;
 
+	if (!p || !settings)
+		return 0;
+	from = p->family == 4 ? &settings->hop4 : &settings->hop6;
 	if ((!from->halves[0] && !from->halves[1]) || p->piece == LATER_FRAGMENT || p->kind == KIND_ICMP_ERROR ||
 	    no_single_host(&p->src) || no_single_host(&p->dst) || !within_budget())
-		return false;
+		return 0;
 	sum = cut_and_sum(skb, p, &length);
 	if (sum < 0)
-		return false;
+		return 0;
 	return p->family == 4 ? put_v4(skb, p, from, what, mtu, length, sum) : put_v6(skb, p, from, what, mtu, length, sum);
 }

@@ -151,15 +151,22 @@ static __always_inline __s32 map_port(const struct flow_key *key, struct search 
 	return 0;
 }
 
-/* A new flow of the pod by this egress address. GO_ON when `flow` holds it. */
-static __always_inline enum reason open_flow(struct __sk_buff *skb, const struct packet *p, const struct flow_key *key,
-					     const struct addr *address, const struct egress *egress, struct flow *flow)
+/* A new flow of the pod by this egress address. GO_ON when `flow` holds it. Not static: the kernel verifies it once. */
+__noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const struct flow_key *key, const struct addr *address,
+			 struct flow *flow)
 {
-	struct search search = { .egress = egress };
+	struct search search = {};
 	struct mapping *mapping = NULL;
 	__s32 error;
 
-	if (!egress->block_count)
+	if (!p || !key || !address || !flow)
+		return DROP_KERNEL;
+	search.egress = bpf_map_lookup_elem(&egress, address);
+	if (!search.egress)
+		return DROP_EGRESS_GONE;
+	if (search.egress->path == PATH_NONE)
+		return DROP_NO_GATEWAY;
+	if (!search.egress->block_count)
 		return DROP_NO_BLOCK;
 	return_key_of(key, address, 0, &search.key);
 	search.back.pod = key->pod;

@@ -17,7 +17,7 @@ static __always_inline void fragment_key_of(const struct packet *p, enum fragmen
 }
 
 /* What was decided about the first fragment; `id` is the datagram's as it leaves. */
-static __always_inline void remember(const struct packet *p, enum fragment_place place, const struct addr *to, __be32 id,
+static __noinline void remember(const struct packet *p, enum fragment_place place, const struct addr *to, __be32 id,
 				     enum reason passed)
 {
 	struct fragment value = { .id = id, .seen = now_seconds(), .passed = passed };

@@ -129,16 +129,16 @@ static __always_inline enum reason tell_node(struct __sk_buff *skb, const struct
 					     const struct addr *node, enum complaint what, __u32 mtu, enum reason told,
 					     enum reason untold)
 {
-	if (!complain(skb, p, settings, what, mtu))
+	if (!complain(skb, p, what, mtu))
 		return untold;
 	return back_to_node(skb, settings, node) < DROP_MALFORMED ? told : untold;
 }
 
 /* A packet from the outside is refused, and whoever sent it is told by the neighbour that brought it. */
-static __always_inline enum reason tell_outside(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
-						enum complaint what, __u32 mtu, enum reason told, enum reason untold)
+static __always_inline enum reason tell_outside(struct __sk_buff *skb, const struct packet *p, enum complaint what,
+					        __u32 mtu, enum reason told, enum reason untold)
 {
-	if (!complain(skb, p, settings, what, mtu) || !turn_frame(skb))
+	if (!complain(skb, p, what, mtu) || !turn_frame(skb))
 		return untold;
 	return redirected(bpf_redirect(skb->ifindex, 0), told);
 }
@@ -199,14 +199,14 @@ static __always_inline enum reason steer_back(struct __sk_buff *skb, const struc
 	if (same(&to, &settings->underlay))
 		return to_pod_of_flow(skb, p, settings);
 	if (p->ttl <= 1)
-		return tell_outside(skb, p, settings, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
+		return tell_outside(skb, p, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
 	node = bpf_map_lookup_elem(&nodes, &to);
 	if (node && node->on_link && node->direct)
 		mtu = too_large_for(skb, p, settings->underlay_link);
 	else
 		mtu = fits(skb, p, settings->overlay_mtu) ? 0 : settings->overlay_mtu;
 	if (mtu)
-		return tell_outside(skb, p, settings, TOO_BIG, mtu, TOLD_TOO_BIG, DROP_TOO_BIG);
+		return tell_outside(skb, p, TOO_BIG, mtu, TOLD_TOO_BIG, DROP_TOO_BIG);
 	if (!age(skb, p))
 		return DROP_KERNEL;
 	return back_to_node(skb, settings, &to);

@@ -47,7 +47,7 @@ static __always_inline enum reason answer_to_pod(struct __sk_buff *skb, const st
 }
 
 /* An error about a packet that left as (egress address, port). It keeps no flow alive and ends none. */
-static __always_inline enum reason error_to_pod(struct __sk_buff *skb, const struct packet *p)
+static __noinline enum reason error_to_pod(struct __sk_buff *skb, const struct packet *p)
 {
 	struct packet quoted = {};
 	struct return_key key = {};

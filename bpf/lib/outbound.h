@@ -10,8 +10,14 @@
 #include "overlay.h"
 #include "wire.h"
 
+/* What a packet leaves with. */
+struct source {
+	struct addr addr;
+	__be16 port;
+};
+
 /* The packet is refused, and its pod is told. */
-static __always_inline enum reason tell_pod(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+static __always_inline enum reason tell_pod(struct __sk_buff *skb, const struct packet *p,
 					    const struct pod *pod, enum complaint what, __u32 mtu, enum reason told,
 					    enum reason untold)
 {
@@ -19,7 +25,7 @@ static __always_inline enum reason tell_pod(struct __sk_buff *skb, const struct 
 
 	memcpy(mac, pod->mac, ETH_ALEN);
 	memcpy(host_mac, pod->host_mac, ETH_ALEN);
-	if (!complain(skb, p, settings, what, mtu) || !set_macs(skb, mac, host_mac))
+	if (!complain(skb, p, what, mtu) || !set_macs(skb, mac, host_mac))
 		return untold;
 	return redirected(bpf_redirect(skb->ifindex, 0), told);
 }
@@ -63,7 +69,6 @@ static __always_inline enum reason first_packet(struct __sk_buff *skb, const str
 						const struct flow_key *key, struct flow *flow)
 {
 	const struct addr *address;
-	const struct egress *egress_entry;
 
 	if (is_inside(&p->dst))
 		return PASS_INSIDE;
@@ -85,18 +90,13 @@ static __always_inline enum reason first_packet(struct __sk_buff *skb, const str
 	default:
 		return DROP_PROTOCOL;
 	}
-	egress_entry = bpf_map_lookup_elem(&egress, address);
-	if (!egress_entry)
-		return DROP_EGRESS_GONE;
-	if (egress_entry->path == PATH_NONE)
-		return DROP_NO_GATEWAY;
-	return open_flow(skb, p, key, address, egress_entry, flow);
+	return open_flow(skb, p, key, address, flow);
 }
 
 /* The pod complains about a packet that came back to one of its flows. */
-static __always_inline enum reason pod_error(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
-					   const struct pod *pod)
+static __noinline enum reason pod_error(struct __sk_buff *skb, const struct packet *p)
 {
+	const struct settings *settings = node_settings();
 	const struct egress *egress_entry;
 	const struct flow *found;
 	struct packet quoted = {};
@@ -120,11 +120,11 @@ static __always_inline enum reason pod_error(struct __sk_buff *skb, const struct
 		return PASS_REPLY;
 	found = bpf_map_lookup_elem(&flows, &key);
 	if (!found || !same(&quoted.dst, &p->src))
-		return chosen_egress(p, pod->rules) ? DROP_ICMP_UNMATCHED : PASS_ORDINARY;
+		return DROP_ICMP_UNMATCHED;
 	from = found->egress;
 	port = found->egress_port;
 	egress_entry = bpf_map_lookup_elem(&egress, &from);
-	if (!egress_entry)
+	if (!egress_entry || !settings)
 		return DROP_EGRESS_GONE;
 	if (p->ttl <= 1)
 		return DROP_TTL;
@@ -138,9 +138,9 @@ static __always_inline enum reason pod_error(struct __sk_buff *skb, const struct
 }
 
 /* A fragment without ports goes where its first one went. */
-static __always_inline enum reason later_fragment(struct __sk_buff *skb, const struct packet *p,
-						  const struct settings *settings, const struct pod *pod)
+static __noinline enum reason later_fragment(struct __sk_buff *skb, const struct packet *p)
 {
+	const struct settings *settings = node_settings();
 	const struct egress *egress_entry;
 	const struct fragment *found;
 	struct way way = {};
@@ -152,13 +152,13 @@ static __always_inline enum reason later_fragment(struct __sk_buff *skb, const s
 		return PASS_INSIDE;
 	found = recall(p, FRAGMENT_OF_POD);
 	if (!found)
-		return chosen_egress(p, pod->rules) ? DROP_FRAGMENT : PASS_ORDINARY;
+		return DROP_FRAGMENT;
 	if (found->passed)
-		return found->passed == PASS_REPLY ? PASS_REPLY : PASS_ORDINARY;
+		return found->passed;
 	from = found->to;
 	id = found->id;
 	egress_entry = bpf_map_lookup_elem(&egress, &from);
-	if (!egress_entry)
+	if (!egress_entry || !settings)
 		return DROP_EGRESS_GONE;
 	if (p->ttl <= 1)
 		return DROP_TTL;
@@ -170,67 +170,91 @@ static __always_inline enum reason later_fragment(struct __sk_buff *skb, const s
 	return send_out(skb, p, settings, egress_entry, &way);
 }
 
-static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct packet *p, const struct settings *settings,
-						const struct pod *pod)
+/* The flow of a packet with ports, known or new. GO_ON when `source` is what it leaves with. */
+static __noinline enum reason flow_of(struct __sk_buff *skb, const struct packet *p, const struct pod *pod,
+				      struct source *source)
 {
-	const struct egress *egress_entry;
+	struct flow flow = {};
 	struct flow_key key;
 	struct flow *found;
-	struct way way = {};
-	struct addr from;
-	enum reason reason = read_ports(skb, p);
-	__be32 id;
-	__be16 port;
+	enum reason reason;
 
-	if (reason != GO_ON)
-		return reason;
-	if (p->kind == KIND_ICMP_ERROR)
-		return pod_error(skb, p, settings, pod);
-	if (p->kind == KIND_FRAGMENT)
-		return later_fragment(skb, p, settings, pod);
 	flow_key_of(p, &key);
 	found = bpf_map_lookup_elem(&flows, &key);
 	if (found && has_ports(p)) {
 		touch_flow(skb, &key, found, p);
-		from = found->egress;
-		port = found->egress_port;
-	} else {
-		struct flow flow;
-
-		reason = first_packet(skb, p, pod, &key, &flow);
-		switch (reason) {
-		case GO_ON:
-			break;
-		case PASS_REPLY:
-		case PASS_ORDINARY:
-			remember(p, FRAGMENT_OF_POD, NULL, 0, reason);
-			return reason;
-		case DROP_NO_PORT:
-			return tell_pod(skb, p, settings, pod, REFUSED, 0, TOLD_NO_PORT, reason);
-		case DROP_PROTOCOL:
-			return tell_pod(skb, p, settings, pod, NOT_CARRIED, 0, TOLD_PROTOCOL, reason);
-		default:
-			return reason;
-		}
-		from = flow.egress;
-		port = flow.egress_port;
+		source->addr = found->egress;
+		source->port = found->egress_port;
+		return GO_ON;
 	}
-	egress_entry = bpf_map_lookup_elem(&egress, &from);
-	if (!egress_entry)
+	reason = first_packet(skb, p, pod, &key, &flow);
+	if (reason == GO_ON) {
+		source->addr = flow.egress;
+		source->port = flow.egress_port;
+	}
+	return reason;
+}
+
+/* The packet has a flow: it is translated and sent, or its pod is told why not. */
+static __noinline enum reason depart(struct __sk_buff *skb, const struct packet *p, const struct pod *pod,
+				     const struct source *source)
+{
+	const struct egress *egress_entry = bpf_map_lookup_elem(&egress, &source->addr);
+	const struct settings *settings = node_settings();
+	__be32 id = fresh_id(p);
+	struct way way = {};
+	enum reason reason;
+
+	if (!egress_entry || !settings)
 		return DROP_EGRESS_GONE;
 	if (p->ttl <= 1)
-		return tell_pod(skb, p, settings, pod, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
-	reason = find_way_out(skb, p, settings, &from, egress_entry, &way);
+		return tell_pod(skb, p, pod, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
+	reason = find_way_out(skb, p, settings, &source->addr, egress_entry, &way);
 	if (reason == DROP_TOO_BIG)
-		return tell_pod(skb, p, settings, pod, TOO_BIG, way.mtu, TOLD_TOO_BIG, reason);
+		return tell_pod(skb, p, pod, TOO_BIG, way.mtu, TOLD_TOO_BIG, reason);
 	if (reason != GO_ON)
 		return reason;
-	id = fresh_id(p);
-	remember(p, FRAGMENT_OF_POD, &from, id, 0);
+	remember(p, FRAGMENT_OF_POD, &source->addr, id, 0);
 	clamp_mss(skb, p, settings);
-	if (!age(skb, p) || !renumber(skb, p, id) || !rewrite(skb, p, SOURCE, &from, port))
+	if (!age(skb, p) || !renumber(skb, p, id) || !rewrite(skb, p, SOURCE, &source->addr, source->port))
 		return DROP_KERNEL;
 	return send_out(skb, p, settings, egress_entry, &way);
+}
+
+static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct packet *p, const struct pod *pod)
+{
+	enum reason reason = read_ports(skb, p);
+	struct source source = {};
+
+	if (reason != GO_ON)
+		return reason;
+	switch (p->kind) {
+	case KIND_ICMP_ERROR:
+		reason = pod_error(skb, p);
+		break;
+	case KIND_FRAGMENT:
+		reason = later_fragment(skb, p);
+		break;
+	default:
+		reason = flow_of(skb, p, pod, &source);
+	}
+	switch (reason) {
+	case GO_ON:
+		return depart(skb, p, pod, &source);
+	case PASS_REPLY:
+	case PASS_ORDINARY:
+		remember(p, FRAGMENT_OF_POD, NULL, 0, reason);
+		return reason;
+	case DROP_ICMP_UNMATCHED:
+	case DROP_FRAGMENT:
+		return chosen_egress(p, pod->rules) ? reason : PASS_ORDINARY;
+	case DROP_NO_PORT:
+		return tell_pod(skb, p, pod, REFUSED, 0, TOLD_NO_PORT, reason);
+	case DROP_PROTOCOL:
+		return tell_pod(skb, p, pod, NOT_CARRIED, 0, TOLD_PROTOCOL, reason);
+	default:
+		return reason;
+	}
 }
 
 static __always_inline enum reason pod_packet(struct __sk_buff *skb)
@@ -251,5 +275,5 @@ static __always_inline enum reason pod_packet(struct __sk_buff *skb)
 		return stranger(&p, settings, DROP_SPOOFED);
 	if (!pod->rules)
 		return PASS_UNSELECTED;
-	return selected_pod(skb, &p, settings, pod);
+	return selected_pod(skb, &p, pod);
 }

@@ -55,6 +55,12 @@ static __always_inline long try_slot(struct search *s, __u32 slot)
 	return s->error != -EEXIST;
 }
 
+static long try_any(__u32 i, struct search *s)
+{
+	s->start = bpf_get_prandom_u32() % s->slots;
+	return try_slot(s, s->start);
+}
+
 static long try_next(__u32 i, struct search *s)
 {
 	__u32 slot = s->start + i;
@@ -64,7 +70,7 @@ static long try_next(__u32 i, struct search *s)
 
 /* Reserves a port: at random over all slots first (RFC 6056), then each in turn. `key`, `back` and `egress` are filled
  * in; 0 or the kernel's error, -EEXIST when none was found. */
-static __noinline __s32 reserve(struct search *s)
+static __always_inline __s32 reserve(struct search *s)
 {
 	__u8 share = s->egress->share & 7, shift = s->egress->shift & 15;
 
@@ -76,11 +82,9 @@ static __noinline __s32 reserve(struct search *s)
 	s->owner.protocol = s->key.protocol;
 	if (!s->slots)
 		return -EEXIST;
-	for (int i = 0; i < RANDOM_TRIES; i++) {
-		s->start = bpf_get_prandom_u32() % s->slots;
-		if (try_slot(s, s->start))
-			return s->error;
-	}
-	bpf_loop(s->slots < TURNS ? s->slots : TURNS, try_next, s, 0);
+	s->error = -EEXIST;
+	bpf_loop(RANDOM_TRIES, try_any, s, 0);
+	if (s->error == -EEXIST)
+		bpf_loop(s->slots < TURNS ? s->slots : TURNS, try_next, s, 0);
 	return s->error;
 }

@@ -15,7 +15,7 @@ struct way {
 };
 
 /* GO_ON when `way` leads out. IPv4 that may be cut is not: who is told the size sends smaller ones. */
-static __always_inline enum reason find_way(struct __sk_buff *skb, const struct packet *p, const struct addr *src, __u32 wire,
+static __noinline enum reason find_way(struct __sk_buff *skb, const struct packet *p, const struct addr *src, __u32 wire,
 					    struct way *way)
 {
 	struct bpf_fib_lookup route = { .ifindex = wire, .tot_len = size_on_link(skb, p) };

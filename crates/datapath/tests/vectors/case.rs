@@ -8,6 +8,7 @@ use egret_datapath::layout::{VNI_PROBE, VNI_TO_POD, VNI_TO_WIRE};
 
 use crate::describe;
 use crate::kernel::{Kernel, Outcome};
+use crate::names::{HOST, mac};
 use crate::support::alone;
 use crate::world::{Interfaces, World, addr};
 
@@ -42,11 +43,16 @@ pub struct Case {
 
 /// A vector, by what it says.
 pub fn case(name: &'static str, place: Place, frame: impl Into<Vec<u8>>) -> Case {
+    let mut frame = frame.into();
+    // Packets are written as a pod sends them; what comes by a wire is sent to the wire.
+    if place.program == "from_wire" && frame[..6] == HOST {
+        frame[..6].copy_from_slice(&mac("wire"));
+    }
     Case {
         name,
         place,
         came_by: None,
-        frame: frame.into(),
+        frame,
         given: Box::new(|_| {}),
         verdict: "",
         out: None,

@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, Pod, include_bytes_aligned};
 use egret_datapath::REASONS;
-use egret_datapath::layout::{self, Addr, FlowKey, LeaseKey, NetworkData, ReturnKey, RuleData};
+use egret_datapath::layout::{
+    self, Addr, FlowKey, FragmentKey, LeaseKey, MappingKey, NetworkData, OwnerKey, ReturnKey, RuleData,
+};
 use ipnet::IpNet;
 
 use crate::names::mac_text;
 use crate::support::ip;
-use crate::world::{Interfaces, World};
+use crate::world::{Interfaces, World, now};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tunnel.bpf.o"));
 
@@ -38,6 +40,10 @@ pub struct Kernel {
     flows: HashMap<MapData, FlowKey, layout::Flow>,
     returns: HashMap<MapData, ReturnKey, layout::ReturnFlow>,
     inbound: HashMap<MapData, FlowKey, u32>,
+    mappings: HashMap<MapData, MappingKey, layout::Mapping>,
+    owners: HashMap<MapData, OwnerKey, u32>,
+    fragments: HashMap<MapData, FragmentKey, layout::Fragment>,
+    complaints: PerCpuArray<MapData, layout::Budget>,
     pub sweep_state: Array<MapData, layout::Sweep>,
     pub block_use: HashMap<MapData, LeaseKey, u32>,
     tunnel: Array<MapData, Tunnel>,
@@ -71,6 +77,8 @@ impl Kernel {
             .default_map_pin_directory(bpf)
             .map_max_entries("flows", MOST_FLOWS)
             .map_max_entries("returns", MOST_FLOWS)
+            .map_max_entries("mappings", MOST_FLOWS)
+            .map_max_entries("owners", MOST_FLOWS)
             .load(OBJECT)
             .unwrap();
         for (name, program) in ebpf.programs_mut() {
@@ -95,6 +103,10 @@ impl Kernel {
             flows: typed(&mut ebpf, "flows"),
             returns: typed(&mut ebpf, "returns"),
             inbound: typed(&mut ebpf, "inbound"),
+            mappings: typed(&mut ebpf, "mappings"),
+            owners: typed(&mut ebpf, "owners"),
+            fragments: typed(&mut ebpf, "fragments"),
+            complaints: typed(&mut ebpf, "complaints"),
             sweep_state: typed(&mut ebpf, "sweep_state"),
             block_use: typed(&mut ebpf, "block_use"),
             tunnel: typed(&mut ebpf, "tunnel"),
@@ -140,6 +152,12 @@ impl Kernel {
         replace(&mut self.flows, world.flows.iter().map(|(k, v)| (*k, *v)));
         replace(&mut self.returns, world.returns.iter().map(|(k, v)| (*k, *v)));
         replace(&mut self.inbound, world.inbound.iter().map(|(k, v)| (*k, *v)));
+        replace(&mut self.mappings, world.mappings.iter().map(|(k, v)| (*k, *v)));
+        replace(&mut self.owners, world.owners.iter().map(|(k, v)| (*k, *v)));
+        replace(&mut self.fragments, world.fragments.iter().map(|(k, v)| (*k, *v)));
+        let spent = layout::Budget { second: now(), spent: world.complaints };
+        let processors = aya::util::nr_cpus().unwrap();
+        self.complaints.set(0, PerCpuValues::try_from(vec![spent; processors]).unwrap(), 0).unwrap();
         replace(&mut self.block_use, std::iter::empty());
     }
 
@@ -149,6 +167,9 @@ impl Kernel {
             flows: self.flows.iter().map(Result::unwrap).collect(),
             returns: self.returns.iter().map(Result::unwrap).collect(),
             inbound: self.inbound.iter().map(Result::unwrap).collect(),
+            mappings: self.mappings.iter().map(Result::unwrap).collect(),
+            owners: self.owners.iter().map(Result::unwrap).collect(),
+            fragments: self.fragments.iter().map(Result::unwrap).collect(),
             ..world.clone()
         }
     }
@@ -208,6 +229,9 @@ impl Kernel {
             ("flows", self.flows.keys().count()),
             ("returns", self.returns.keys().count()),
             ("inbound", self.inbound.keys().count()),
+            ("mappings", self.mappings.keys().count()),
+            ("owners", self.owners.keys().count()),
+            ("fragments", self.fragments.keys().count()),
             ("block_use", self.block_use.keys().count()),
         ])
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use egret_datapath::layout::{self, Addr, FlowKey, ReturnKey};
+use egret_datapath::layout::{self, Addr, FlowKey, FragmentKey, MappingKey, OwnerKey, ReturnKey};
 use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 
@@ -29,6 +29,8 @@ pub struct World {
     pub on: Interfaces,
     /// The kernel refuses to redirect.
     pub kernel_refuses: bool,
+    /// ICMP errors that were sent in this second already.
+    pub complaints: u32,
     pub settings: layout::Settings,
     pub inside: BTreeSet<IpNet>,
     pub nodes: BTreeMap<IpAddr, layout::Node>,
@@ -40,6 +42,9 @@ pub struct World {
     pub flows: BTreeMap<FlowKey, layout::Flow>,
     pub returns: BTreeMap<ReturnKey, layout::ReturnFlow>,
     pub inbound: BTreeMap<FlowKey, u32>,
+    pub mappings: BTreeMap<MappingKey, layout::Mapping>,
+    pub owners: BTreeMap<OwnerKey, u32>,
+    pub fragments: BTreeMap<FragmentKey, layout::Fragment>,
 }
 
 pub fn addr(text: &str) -> IpAddr {
@@ -52,6 +57,8 @@ pub fn net(text: &str) -> IpNet {
 
 /// Addresses that leave by the overlay, one of each family.
 pub const EGRESS: [&str; 2] = ["10.10.0.11", "fd00:10:10::11"];
+/// Who the node is when it sends errors.
+pub const HOPS: [&str; 2] = ["10.0.0.1", "fd00::1"];
 /// The one port that the node has of each address.
 pub const PORT: u16 = 2000;
 /// The rules of the selected pod.
@@ -65,6 +72,7 @@ impl World {
         World {
             on,
             kernel_refuses: false,
+            complaints: 0,
             settings: layout::Settings {
                 overlay_link: on.overlay,
                 underlay_link: on.underlay,
@@ -73,6 +81,8 @@ impl World {
                 overlay_mac: mac("overlay"),
                 underlay_mac: mac("underlay"),
                 underlay: addr("10.0.0.1").into(),
+                hop4: addr(HOPS[0]).into(),
+                hop6: addr(HOPS[1]).into(),
                 ..layout::Settings::default()
             },
             inside: ["10.244.0.0/16", "10.0.0.0/24", "fd00:10:244::/48", "fe80::/10", "ff00::/8"]
@@ -111,6 +121,9 @@ impl World {
             flows: BTreeMap::new(),
             returns: BTreeMap::new(),
             inbound: BTreeMap::new(),
+            mappings: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            fragments: BTreeMap::new(),
         }
     }
 
@@ -150,10 +163,12 @@ impl World {
                 egress: egress.ip().into(),
                 egress_port: egress.port().to_be(),
                 flags: flags.0,
-                pad: 0,
                 seen,
+                expects: EXPECTED,
+                ..layout::Flow::default()
             },
         );
+        self.mapping(protocol, pod, egress);
         self.returns.insert(
             ReturnKey {
                 egress: egress.ip().into(),
@@ -171,6 +186,29 @@ impl World {
                 seen,
             },
         );
+    }
+
+    /// One more flow of a port that has one egress port towards everybody.
+    fn mapping(&mut self, protocol: u8, pod: SocketAddr, egress: SocketAddr) {
+        if protocol == 6 {
+            return;
+        }
+        let (pod_port, egress_port) = (pod.port().to_be(), egress.port().to_be());
+        let key =
+            MappingKey { pod: pod.ip().into(), egress: egress.ip().into(), pod_port, protocol, pad: [0; 5] };
+        let fresh = layout::Mapping { egress_port, ..layout::Mapping::default() };
+        self.mappings.entry(key).or_insert(fresh).flows += 1;
+        self.owners.insert(OwnerKey { egress: egress.ip().into(), egress_port, protocol, pad: [0; 5] }, 1);
+    }
+
+    /// The first fragment of a datagram went this way so many seconds ago.
+    pub fn piece(&mut self, place: u8, src: &str, dst: &str, id: u32, to: &str, age: u32) {
+        let (src, to) = (addr(src), addr(to));
+        let protocol = if src.is_ipv4() { 17 } else { 0 };
+        let id = if src.is_ipv4() { u32::from((id as u16).to_be()) } else { id.to_be() };
+        let key = FragmentKey { src: src.into(), dst: addr(dst).into(), id, protocol, place, pad: [0; 2] };
+        let value = layout::Fragment { to: to.into(), id, seen: now() - age, ..layout::Fragment::default() };
+        self.fragments.insert(key, value);
     }
 
     /// Somebody outside has spoken to the pod.
@@ -213,7 +251,45 @@ impl World {
             let (pod, remote) = (end(key.pod, key.pod_port), end(key.remote, key.remote_port));
             format!("inbound {} {remote}>{pod}", protocol(key.protocol))
         });
-        flows.chain(returns).chain(inbound).collect()
+        let mappings = self.mappings.iter().map(|(key, value)| {
+            let idle = if value.idle == 0 { "" } else { " idle" };
+            format!(
+                "mapping {} {} = {} of {}{idle}",
+                protocol(key.protocol),
+                end(key.pod, key.pod_port),
+                end(key.egress, value.egress_port),
+                value.flows
+            )
+        });
+        let fragments = self.fragments.iter().map(|(key, value)| {
+            let place = ["of pod", "to wire", "of wire", "to pod"][usize::from(key.place)];
+            let to = if value.passed == 0 { IpAddr::from(value.to).to_string() } else { "kernel".to_owned() };
+            format!("pieces {place} {}>{} {to}", IpAddr::from(key.src), IpAddr::from(key.dst))
+        });
+        let lines = flows.chain(returns).chain(inbound).chain(mappings).chain(fragments);
+        lines.chain(self.unmatched()).collect()
+    }
+
+    /// Mappings without owner, and the other way round: there must be none.
+    fn unmatched(&self) -> impl Iterator<Item = String> {
+        let owned: BTreeSet<OwnerKey> = self
+            .mappings
+            .iter()
+            .map(|(key, value)| OwnerKey {
+                egress: key.egress,
+                egress_port: value.egress_port,
+                protocol: key.protocol,
+                pad: [0; 5],
+            })
+            .collect();
+        let owners: BTreeSet<OwnerKey> = self.owners.keys().copied().collect();
+        let lines: Vec<String> = owned
+            .symmetric_difference(&owners)
+            .map(|key| {
+                format!("only one side of {} {}", protocol(key.protocol), end(key.egress, key.egress_port))
+            })
+            .collect();
+        lines.into_iter()
     }
 }
 
@@ -228,8 +304,18 @@ pub fn by_overlay(gateway: &str) -> layout::Egress {
         shift: 0,
         block_count: 1,
         blocks,
+        timers: TIMERS,
+        share: 0,
+        pad: [0; 3],
     }
 }
+
+/// Idle times that differ from each other.
+pub const TIMERS: layout::Timers =
+    layout::Timers { tcp_established: 1000, tcp_transitory: 200, tcp_closed: 50, udp: 100, icmp: 60 };
+
+/// What pods of flows that are there from the start expect of the other end.
+pub const EXPECTED: u32 = 1;
 
 /// Seconds of the clock that the programs read.
 pub fn now() -> u32 {
