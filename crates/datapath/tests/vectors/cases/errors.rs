@@ -142,7 +142,7 @@ pub fn cases() -> Vec<Case> {
             FROM_WIRE,
             unreachable("198.51.100.1", "10.10.0.11", udp("10.10.0.11:2999", OUTSIDE)),
         )
-        .is("DROP_NO_LEASE"),
+        .is("PASS_NOT_LEASED"),
         from(
             "an error at the node about no flow",
             FROM_OVERLAY,

@@ -57,11 +57,11 @@ pub fn cases() -> Vec<Case> {
             })
             .is("SENT_POD")
             .leaves_as("host>pod udp 198.51.100.9:443>10.244.1.10:41000 ttl=63"),
-        on_wire("a port that nobody leases", tcp(OUTSIDE, "10.10.0.11:2999", "S")).is("DROP_NO_LEASE"),
+        on_wire("a port that nobody leases", tcp(OUTSIDE, "10.10.0.11:2999", "S")).is("PASS_NOT_LEASED"),
         on_wire("a port that nobody leases, IPv6", tcp(OUTSIDE6, "[fd00:10:10::11]:2999", "S"))
-            .is("DROP_NO_LEASE"),
-        on_wire("a ping to an egress address", ping("198.51.100.9", "10.10.0.11", 2000)).is("DROP_NO_LEASE"),
-        on_wire("a protocol without ports", other("198.51.100.9", "10.10.0.11", GRE)).is("DROP_NO_LEASE"),
+            .is("PASS_NOT_LEASED"),
+        on_wire("a ping to an egress address", ping("198.51.100.9", "10.10.0.11", 2000)).is("PASS_NOT_LEASED"),
+        on_wire("a protocol without ports", other("198.51.100.9", "10.10.0.11", GRE)).is("PASS_NOT_LEASED"),
         on_wire("a fragment", udp(OUTSIDE, "10.10.0.11:2000").fragment(0, true)).is("DROP_FRAGMENT"),
         on_wire("a fragment, IPv6", udp(OUTSIDE6, "[fd00:10:10::11]:2000").fragment(3, false))
             .is("DROP_FRAGMENT"),
