@@ -42,11 +42,40 @@ fn ip(text: &mut String, packet: &LaxSlicedPacket) {
     };
     match &packet.transport {
         Some(transport) => transport_of(text, transport, src, dst),
-        None => {
-            let _ = write!(text, "ip {src}>{dst}");
-        }
+        None => piece(text, packet, src, dst),
     }
     let _ = write!(text, " ttl={ttl}");
+}
+
+/// A fragment: its place, and the ports if it is the first. Its checksum covers what is not here.
+fn piece(text: &mut String, packet: &LaxSlicedPacket, src: IpAddr, dst: IpAddr) {
+    let (at, more, payload) = match &packet.net {
+        Some(LaxNetSlice::Ipv4(ip)) if ip.is_payload_fragmented() => {
+            let header = ip.header();
+            (header.fragments_offset().value(), header.more_fragments(), ip.payload().payload)
+        }
+        Some(LaxNetSlice::Ipv6(ip)) if ip.is_payload_fragmented() => {
+            let fragment = ip.extensions().clone().into_iter().find_map(|extension| match extension {
+                etherparse::Ipv6ExtensionSlice::Fragment(fragment) => Some(fragment),
+                _ => None,
+            });
+            let fragment = fragment.unwrap_or_else(|| panic!("a fragment without its header"));
+            let (at, more) = (fragment.fragment_offset().value(), fragment.more_fragments());
+            (at, more, ip.payload().payload)
+        }
+        _ => {
+            let _ = write!(text, "ip {src}>{dst}");
+            return;
+        }
+    };
+    let more = if more { "+" } else { "" };
+    let _ = match at {
+        0 => {
+            let port = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
+            write!(text, "piece 0{more} {}>{}", end(src, port(0)), end(dst, port(2)))
+        }
+        at => write!(text, "piece {at}{more} {src}>{dst}"),
+    };
 }
 
 fn end(address: IpAddr, port: u16) -> String {
@@ -98,8 +127,15 @@ fn icmp(text: &mut String, message: &[u8], src: IpAddr, dst: IpAddr) {
     let _ = match (src.is_ipv4(), message[0]) {
         (true, 8) | (false, 128) => write!(text, "ping {src}>{dst} id={id}"),
         (true, 0) | (false, 129) => write!(text, "pong {src}>{dst} id={id}"),
-        (true, 3) | (false, 1 | 2) => {
-            write!(text, "error {}/{} {src}>{dst} about [{}]", message[0], message[1], quoted(&message[8..]))
+        (true, 3 | 11 | 12) | (false, 1..=4) => {
+            let mtu = match (src.is_ipv4(), message[0], message[1]) {
+                (true, 3, 4) | (false, 2, 0) => {
+                    format!(" mtu={}", u16::from_be_bytes([message[6], message[7]]))
+                }
+                _ => String::new(),
+            };
+            let about = quoted(&message[8..]);
+            write!(text, "error {}/{}{mtu} {src}>{dst} about [{about}]", message[0], message[1])
         }
         (false, 136) => {
             let mut target = [0; 16];

@@ -56,6 +56,26 @@ fn icmp_errors() {
 }
 
 #[test]
+fn one_port_towards_everybody() {
+    run(cases::mappings::cases());
+}
+
+#[test]
+fn how_connections_close() {
+    run(cases::closing::cases());
+}
+
+#[test]
+fn senders_are_told() {
+    run(cases::telling::cases());
+}
+
+#[test]
+fn datagrams_in_pieces() {
+    run(cases::fragments::cases());
+}
+
+#[test]
 fn answers_for_held_addresses() {
     run(cases::neighbours::cases());
 }

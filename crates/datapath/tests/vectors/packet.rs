@@ -17,6 +17,7 @@ pub struct Packet {
     checksum: Option<usize>,
     extensions: Vec<(u8, Vec<u8>)>,
     fragment: Option<(u16, bool)>,
+    dont_fragment: bool,
     cut: Option<usize>,
     version: Option<u8>,
 }
@@ -42,6 +43,7 @@ fn ip(src: &str, dst: &str, protocol: u8, transport: Vec<u8>, checksum: Option<u
         checksum,
         extensions: Vec::new(),
         fragment: None,
+        dont_fragment: false,
         cut: None,
         version: None,
     }
@@ -195,6 +197,20 @@ impl Packet {
         self
     }
 
+    /// Asks routers not to cut it; IPv6 asks always.
+    pub fn dont_fragment(mut self) -> Self {
+        self.dont_fragment = true;
+        self
+    }
+
+    /// Sets the sequence and acknowledgment numbers of TCP.
+    pub fn numbers(mut self, seq: u32, ack: u32) -> Self {
+        assert_eq!(self.protocol, TCP);
+        self.transport[4..8].copy_from_slice(&seq.to_be_bytes());
+        self.transport[8..12].copy_from_slice(&ack.to_be_bytes());
+        self
+    }
+
     /// Makes it a fragment that begins at a multiple of eight bytes.
     pub fn fragment(mut self, offset: u16, more: bool) -> Self {
         self.fragment = Some((offset, more));
@@ -235,7 +251,8 @@ impl Packet {
                 header.extend((20 + transport.len() as u16).to_be_bytes());
                 let (offset, more) = self.fragment.unwrap_or((0, false));
                 header.extend([0, 7]);
-                header.extend((offset | if more { 0x2000 } else { 0 }).to_be_bytes());
+                let flags = if more { 0x2000 } else { 0 } | if self.dont_fragment { 0x4000 } else { 0 };
+                header.extend((offset | flags).to_be_bytes());
                 header.extend([self.ttl, self.protocol, 0, 0]);
                 header.extend(src.octets());
                 header.extend(dst.octets());

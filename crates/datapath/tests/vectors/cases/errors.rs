@@ -55,7 +55,7 @@ pub fn cases() -> Vec<Case> {
         .came_by("10.0.0.4 to-pod")
         .is("SENT_POD")
         .leaves_as(
-            "host>pod error 3/4 198.51.100.1>10.244.1.10 \
+            "host>pod error 3/4 mtu=1280 198.51.100.1>10.244.1.10 \
              about [tcp 10.244.1.10:41000>198.51.100.9:443 A ttl=64] ttl=63",
         ),
         from(
@@ -66,7 +66,7 @@ pub fn cases() -> Vec<Case> {
         .came_by("10.0.0.4 to-pod")
         .is("SENT_POD")
         .leaves_as(
-            "host>pod error 2/0 2001:db8::1>fd00:10:244:1::10 \
+            "host>pod error 2/0 mtu=1280 2001:db8::1>fd00:10:244:1::10 \
              about [udp [fd00:10:244:1::10]:41000>[2001:db8::9]:443 ttl=64] ttl=63",
         ),
         from(

@@ -75,7 +75,6 @@ pub fn cases() -> Vec<Case> {
         at_gateway("no IP", arp(1, "10.10.0.11", "10.10.0.1")).is("DROP_FOREIGN_INNER"),
         at_gateway("a protocol without ports", other("10.10.0.11", "198.51.100.9", GRE))
             .is("DROP_FOREIGN_INNER"),
-        at_gateway("a fragment", udp(FROM, OUTSIDE).fragment(0, true)).is("DROP_FOREIGN_INNER"),
         at_gateway("an inner header cut short", udp(FROM, OUTSIDE).cut(38)).is("DROP_MALFORMED"),
         at_gateway("this node is no gateway of the source", udp("10.10.0.12:2000", OUTSIDE))
             .is("DROP_NOT_SERVED"),
@@ -84,9 +83,7 @@ pub fn cases() -> Vec<Case> {
         at_gateway("a port that nobody leases", udp("10.10.0.11:2999", OUTSIDE)).is("DROP_NOT_LEASED"),
         at_gateway("a port that another node leases, IPv6", udp("[fd00:10:10::11]:2001", OUTSIDE6))
             .is("DROP_NOT_LEASED"),
-        at_gateway("time to live is used up", udp(FROM, OUTSIDE).ttl(1)).is("DROP_TTL"),
         at_gateway("the wire has no route", udp(FROM, "192.0.2.9:443")).is("DROP_NO_ROUTE"),
         at_gateway("the wire has no route, IPv6", udp(FROM6, "[2001:db8:dead::9]:443")).is("DROP_NO_ROUTE"),
-        at_gateway("larger than the wire carries", udp(FROM, OUTSIDE).payload(1600)).is("DROP_TOO_BIG"),
     ]
 }

@@ -26,12 +26,14 @@ fn a_hundred_thousand_flows_leave_no_trace_at_a_gateway() {
             let egress = format!("10.10.0.11:{}", 1024 + flow % 1024);
             let remote = format!("198.51.{}.{}:443", 100 + flow / 1024 / 250, 1 + flow / 1024 % 250);
             let (out, _) = kernel.execute("from_overlay", overlay, &tcp(&egress, &remote, "S").bytes());
-            let (back, _) = kernel.execute("from_wire", wire, &tcp(&remote, &egress, "SA").bytes());
+            let (back, _) =
+                kernel.execute("from_wire", wire, &tcp(&remote, &egress, "SA").eth("wire", "router").bytes());
             assert_eq!((out, back), (REDIRECT, REDIRECT), "{egress} {remote}");
             let egress = format!("[fd00:10:10::11]:{}", 1024 + flow % 1024);
             let remote = format!("[2001:db8::{:x}]:443", flow / 1024);
             let (out, _) = kernel.execute("from_overlay", overlay, &tcp(&egress, &remote, "S").bytes());
-            let (back, _) = kernel.execute("from_wire", wire, &tcp(&remote, &egress, "SA").bytes());
+            let (back, _) =
+                kernel.execute("from_wire", wire, &tcp(&remote, &egress, "SA").eth("wire", "router").bytes());
             assert_eq!((out, back), (REDIRECT, REDIRECT), "{egress} {remote}");
         }
         assert_eq!(kernel.entries(), before);

@@ -13,10 +13,12 @@ const OUTSIDE6: &str = "[2001:db8::9]:443";
 
 const FLOW: &[&str] = &[
     "+ flow udp 10.244.1.10:41000>198.51.100.9:443 = 10.10.0.11:2000",
+    "+ mapping udp 10.244.1.10:41000 = 10.10.0.11:2000 of 1",
     "+ return udp 198.51.100.9:443>10.10.0.11:2000 = 10.244.1.10:41000",
 ];
 const FLOW6: &[&str] = &[
     "+ flow udp [fd00:10:244:1::10]:41000>[2001:db8::9]:443 = [fd00:10:10::11]:2000",
+    "+ mapping udp [fd00:10:244:1::10]:41000 = [fd00:10:10::11]:2000 of 1",
     "+ return udp [2001:db8::9]:443>[fd00:10:10::11]:2000 = [fd00:10:244:1::10]:41000",
 ];
 
@@ -50,6 +52,7 @@ pub fn cases() -> Vec<Case> {
             .leaves_as("pod>host udp 10.10.0.11:2000>10.10.0.200:443 ttl=63")
             .and(&[
                 "+ flow udp 10.244.1.10:41000>10.10.0.200:443 = 10.10.0.11:2000",
+                "+ mapping udp 10.244.1.10:41000 = 10.10.0.11:2000 of 1",
                 "+ return udp 10.10.0.200:443>10.10.0.11:2000 = 10.244.1.10:41000",
             ]),
         case("a gateway on the same link", FROM_POD, udp(POD, OUTSIDE))
@@ -91,14 +94,9 @@ pub fn cases() -> Vec<Case> {
             .is("DROP_NO_ROUTE")
             .and(&[
                 "+ flow udp 10.244.1.10:41000>192.0.2.9:443 = 10.10.0.11:2000",
+                "+ mapping udp 10.244.1.10:41000 = 10.10.0.11:2000 of 1",
                 "+ return udp 192.0.2.9:443>10.10.0.11:2000 = 10.244.1.10:41000",
             ]),
-        case("larger than the wire carries", FROM_POD, udp(POD, OUTSIDE).payload(1600))
-            .given(by_wire)
-            .is("DROP_TOO_BIG")
-            .and(FLOW),
-        case("time to live is used up", FROM_POD, udp(POD, OUTSIDE).ttl(1)).is("DROP_TTL").and(FLOW),
-        case("time to live is used up, IPv6", FROM_POD, udp(POD6, OUTSIDE6).ttl(1)).is("DROP_TTL").and(FLOW6),
         case("the last hop but one", FROM_POD, tcp(POD, OUTSIDE, "S").ttl(2))
             .is("SENT_OVERLAY")
             .leaves_as("underlay>overlay tcp 10.10.0.11:2000>198.51.100.9:443 S ttl=1")

@@ -1,17 +1,21 @@
 //! The vectors, by the question they are about.
 
 pub mod carrying;
+pub mod closing;
 pub mod errors;
 pub mod forwarding;
+pub mod fragments;
 mod gateway_memory;
 pub mod identity;
 pub mod leaving;
+pub mod mappings;
 pub mod neighbours;
 pub mod opening;
 pub mod probes;
 pub mod returning;
 pub mod steering;
 mod sweep;
+pub mod telling;
 pub mod underlay;
 
 use crate::case::Case;
@@ -27,6 +31,10 @@ pub fn all() -> Vec<Case> {
         steering::cases(),
         returning::cases(),
         errors::cases(),
+        mappings::cases(),
+        closing::cases(),
+        telling::cases(),
+        fragments::cases(),
         neighbours::cases(),
         probes::cases(),
         underlay::cases(),

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, FROM_POD, case};
 use crate::kernel::MOST_FLOWS;
-use crate::packet::{GRE, other, ping, pong, tcp, udp};
+use crate::packet::{ping, pong, tcp, udp};
 use crate::world::{EGRESS, addr, net};
 
 const POD: &str = "10.244.1.10:41000";
@@ -35,6 +35,7 @@ pub fn cases() -> Vec<Case> {
             .by("10.0.0.4 to-wire")
             .and(&[
                 "+ flow udp 10.244.1.10:41000>198.51.100.9:443 = 10.10.0.11:2000",
+                "+ mapping udp 10.244.1.10:41000 = 10.10.0.11:2000 of 1",
                 "+ return udp 198.51.100.9:443>10.10.0.11:2000 = 10.244.1.10:41000",
             ]),
         case(
@@ -47,6 +48,7 @@ pub fn cases() -> Vec<Case> {
         .by("10.0.0.4 to-wire")
         .and(&[
             "+ flow udp [fd00:10:244:1::10]:41000>[2001:db8::9]:443 = [fd00:10:10::11]:2000",
+            "+ mapping udp [fd00:10:244:1::10]:41000 = [fd00:10:10::11]:2000 of 1",
             "+ return udp [2001:db8::9]:443>[fd00:10:10::11]:2000 = [fd00:10:244:1::10]:41000",
         ]),
         case("UDP that carries no checksum goes on without", FROM_POD, udp(POD, OUTSIDE).no_checksum())
@@ -55,6 +57,7 @@ pub fn cases() -> Vec<Case> {
             .by("10.0.0.4 to-wire")
             .and(&[
                 "+ flow udp 10.244.1.10:41000>198.51.100.9:443 = 10.10.0.11:2000",
+                "+ mapping udp 10.244.1.10:41000 = 10.10.0.11:2000 of 1",
                 "+ return udp 198.51.100.9:443>10.10.0.11:2000 = 10.244.1.10:41000",
             ]),
         case("ping", FROM_POD, ping("10.244.1.10", "198.51.100.9", 77))
@@ -63,6 +66,7 @@ pub fn cases() -> Vec<Case> {
             .by("10.0.0.4 to-wire")
             .and(&[
                 "+ flow ping 10.244.1.10:77>198.51.100.9:0 = 10.10.0.11:2000",
+                "+ mapping ping 10.244.1.10:77 = 10.10.0.11:2000 of 1",
                 "+ return ping 198.51.100.9:0>10.10.0.11:2000 = 10.244.1.10:77",
             ]),
         case("ping, IPv6", FROM_POD, ping("fd00:10:244:1::10", "2001:db8::9", 77))
@@ -71,6 +75,7 @@ pub fn cases() -> Vec<Case> {
             .by("10.0.0.4 to-wire")
             .and(&[
                 "+ flow ping [fd00:10:244:1::10]:77>[2001:db8::9]:0 = [fd00:10:10::11]:2000",
+                "+ mapping ping [fd00:10:244:1::10]:77 = [fd00:10:10::11]:2000 of 1",
                 "+ return ping [2001:db8::9]:0>[fd00:10:10::11]:2000 = [fd00:10:244:1::10]:77",
             ]),
         case("a rule for one port", FROM_POD, tcp(POD, "203.0.113.7:443", "S"))
@@ -86,14 +91,14 @@ pub fn cases() -> Vec<Case> {
                 w.rules.insert((crate::world::RULES, net("198.51.100.9/32")), vec![(0, 0, 65535, None)]);
             })
             .is("PASS_ORDINARY"),
-        case("a port in use towards one remote end serves another", FROM_POD, udp(POD, "198.51.100.10:443"))
-            .given(|w| w.flow(17, POD, OUTSIDE, "10.10.0.11:2000", (0, 0), 5))
+        case("TCP: a port in use towards one remote end serves another", FROM_POD, tcp(POD, OUTSIDE, "S"))
+            .given(|w| w.flow(6, "10.244.1.10:9", "198.51.100.10:443", "10.10.0.11:2000", (0, 0), 5))
             .is("SENT_OVERLAY")
-            .leaves_as("underlay>overlay udp 10.10.0.11:2000>198.51.100.10:443 ttl=63")
+            .leaves_as("underlay>overlay tcp 10.10.0.11:2000>198.51.100.9:443 S ttl=63")
             .by("10.0.0.4 to-wire")
             .and(&[
-                "+ flow udp 10.244.1.10:41000>198.51.100.10:443 = 10.10.0.11:2000",
-                "+ return udp 198.51.100.10:443>10.10.0.11:2000 = 10.244.1.10:41000",
+                "+ flow tcp 10.244.1.10:41000>198.51.100.9:443 = 10.10.0.11:2000 S",
+                "+ return tcp 198.51.100.9:443>10.10.0.11:2000 = 10.244.1.10:41000",
             ]),
         case("each port of the block is tried", FROM_POD, udp(POD, OUTSIDE))
             .given(|w| {
@@ -117,12 +122,10 @@ pub fn cases() -> Vec<Case> {
             .by("10.0.0.4 to-wire")
             .and(&[
                 "+ flow udp 10.244.1.10:41000>198.51.100.9:443 = 10.10.0.11:2031",
+                "+ mapping udp 10.244.1.10:41000 = 10.10.0.11:2031 of 1",
                 "+ return udp 198.51.100.9:443>10.10.0.11:2031 = 10.244.1.10:41000",
             ]),
-        case("every port is in use towards this remote end", FROM_POD, udp("10.244.1.10:41001", OUTSIDE))
-            .given(|w| w.flow(17, POD, OUTSIDE, "10.10.0.11:2000", (0, 0), 5))
-            .is("DROP_NO_PORT"),
-        case("the table of flows is full", FROM_POD, udp(POD, OUTSIDE))
+        case("the table of flows is full", FROM_POD, tcp(POD, OUTSIDE, "S"))
             .given(|w| {
                 for port in 1..=MOST_FLOWS {
                     let pod = format!("10.244.1.10:{port}");
@@ -130,7 +133,7 @@ pub fn cases() -> Vec<Case> {
                 }
             })
             .is("DROP_FLOWS_FULL"),
-        case("the table of flows is full, that of returns is not", FROM_POD, udp(POD, OUTSIDE))
+        case("the table of flows is full, that of returns is not", FROM_POD, tcp(POD, OUTSIDE, "S"))
             .given(|w| {
                 for port in 1..=MOST_FLOWS {
                     let pod = format!("10.244.1.10:{port}");
@@ -154,13 +157,6 @@ pub fn cases() -> Vec<Case> {
         case("an answer to a SYN that nobody saw", FROM_POD, tcp(POD, OUTSIDE, "SA")).is("DROP_NO_FLOW"),
         case("an answer to a ping that nobody saw", FROM_POD, pong("10.244.1.10", "198.51.100.9", 7))
             .is("DROP_NO_FLOW"),
-        case("a protocol without ports", FROM_POD, other("10.244.1.10", "198.51.100.9", GRE))
-            .is("DROP_PROTOCOL"),
-        case("a protocol without ports, IPv6", FROM_POD, other("fd00:10:244:1::10", "2001:db8::9", GRE))
-            .is("DROP_PROTOCOL"),
-        case("a first fragment", FROM_POD, udp(POD, OUTSIDE).fragment(0, true)).is("DROP_FRAGMENT"),
-        case("a later fragment", FROM_POD, udp(POD, OUTSIDE).fragment(2, false)).is("DROP_FRAGMENT"),
-        case("a fragment, IPv6", FROM_POD, udp(POD6, OUTSIDE6).fragment(0, true)).is("DROP_FRAGMENT"),
         case(
             "a fragment to ports of which one has a rule",
             FROM_POD,

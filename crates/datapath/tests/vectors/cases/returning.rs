@@ -72,7 +72,6 @@ pub fn cases() -> Vec<Case> {
         back("to a port without a flow, IPv6", udp(OUTSIDE6, "[fd00:10:10::11]:2001")).is("DROP_NO_RETURN"),
         back("a ping from outside", ping("198.51.100.9", "10.10.0.11", 2000)).is("DROP_NO_RETURN"),
         back("a protocol without ports", other("198.51.100.9", "10.10.0.11", GRE)).is("DROP_NO_RETURN"),
-        back("a fragment", udp(OUTSIDE, TO).fragment(0, true)).is("DROP_FRAGMENT"),
         back("the flow's pod is gone", udp(OUTSIDE, TO))
             .given(|w| {
                 flows(w);

@@ -60,12 +60,9 @@ pub fn cases() -> Vec<Case> {
         on_wire("a port that nobody leases", tcp(OUTSIDE, "10.10.0.11:2999", "S")).is("PASS_NOT_LEASED"),
         on_wire("a port that nobody leases, IPv6", tcp(OUTSIDE6, "[fd00:10:10::11]:2999", "S"))
             .is("PASS_NOT_LEASED"),
-        on_wire("a ping to an egress address", ping("198.51.100.9", "10.10.0.11", 2000)).is("PASS_NOT_LEASED"),
+        on_wire("a ping to an egress address", ping("198.51.100.9", "10.10.0.11", 2000))
+            .is("PASS_NOT_LEASED"),
         on_wire("a protocol without ports", other("198.51.100.9", "10.10.0.11", GRE)).is("PASS_NOT_LEASED"),
-        on_wire("a fragment", udp(OUTSIDE, "10.10.0.11:2000").fragment(0, true)).is("DROP_FRAGMENT"),
-        on_wire("a fragment, IPv6", udp(OUTSIDE6, "[fd00:10:10::11]:2000").fragment(3, false))
-            .is("DROP_FRAGMENT"),
-        on_wire("time to live is used up", udp(OUTSIDE, "10.10.0.11:2000").ttl(1)).is("DROP_TTL"),
         on_wire("a transport header cut short", udp(OUTSIDE, "10.10.0.11:2000").cut(38)).is("DROP_MALFORMED"),
         on_wire("another address of the wire's network", tcp(OUTSIDE, "10.10.0.101:22", "S"))
             .is("PASS_NOT_EGRESS"),

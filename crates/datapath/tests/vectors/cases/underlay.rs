@@ -1,6 +1,7 @@
 //! Nodes on one link steer without a tunnel: the sender is known by its link-layer address.
 
 use crate::case::{Case, FROM_OVERLAY, FROM_UNDERLAY, FROM_WIRE, case};
+use crate::names::mac;
 use crate::packet::{Packet, arp, probe, tcp, udp};
 use crate::world::World;
 
@@ -47,7 +48,6 @@ pub fn cases() -> Vec<Case> {
         beside("a port of a node that is not on the link", udp("10.10.0.11:2000", OUTSIDE))
             .is("DROP_FOREIGN_OUTER"),
         beside("a port that nobody leases", udp("10.10.0.11:2999", OUTSIDE)).is("DROP_NOT_LEASED"),
-        beside("a fragment", udp("10.10.0.11:2001", OUTSIDE).fragment(0, true)).is("DROP_FOREIGN_INNER"),
         beside("a header cut short", udp("10.10.0.11:2001", OUTSIDE).cut(38)).is("DROP_MALFORMED"),
         beside("to a flow that is not there", udp(OUTSIDE, "10.10.0.11:2000"))
             .given(|_| {})
@@ -105,8 +105,18 @@ pub fn cases() -> Vec<Case> {
             udp("10.10.0.11:2001", "192.0.2.1:8474").probe(3, "10.0.0.7", 0x55).ttl(1),
         )
         .is("DROP_TTL"),
-        beside("a question for another port", question("10.10.0.11:2001", "192.0.2.1:53")).is("DROP_TTL"),
-        beside("a question for another end", question("10.10.0.11:2001", "192.0.2.9:8474")).is("DROP_TTL"),
+        beside("a question for another port", question("10.10.0.11:2001", "192.0.2.1:53"))
+            .is("TOLD_TTL")
+            .leaves_as(
+                "underlay>node5 error 11/0 10.0.0.1>10.10.0.11 \
+                 about [udp 10.10.0.11:2001>192.0.2.1:53 probe link-question unready 10.0.0.1 0x55 ttl=1] ttl=64",
+            ),
+        beside("a question for another end", question("10.10.0.11:2001", "192.0.2.9:8474"))
+            .is("TOLD_TTL")
+            .leaves_as(
+                "underlay>node5 error 11/0 10.0.0.1>10.10.0.11 \
+                 about [udp 10.10.0.11:2001>192.0.2.9:8474 probe link-question unready 10.0.0.1 0x55 ttl=1] ttl=64",
+            ),
         beside("no question at all", udp("10.10.0.11:2001", "192.0.2.1:8474").ttl(1)).is("DROP_TTL"),
         beside("the link carries", answer("192.0.2.1:8474", "10.10.0.11:2000"))
             .given(|_| {})
@@ -124,6 +134,7 @@ pub fn cases() -> Vec<Case> {
         .given(|w| {
             w.gateway();
             w.settings.underlay_link = w.on.wire;
+            w.served.values_mut().for_each(|served| served.mac = mac("underlay"));
         })
         .is("SENT_AGENT")
         .leaves_as("underlay>overlay probe link-answer unready 10.0.0.5 0x55"),
