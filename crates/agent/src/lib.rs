@@ -107,19 +107,16 @@ pub fn raise_priority() {
     }
 }
 
-/// Takes everything of Egret out of this node's kernel.
+/// Takes everything of Egret out of this node's kernel, whichever version put it there, and the node's record out of
+/// the store.
 ///
 /// # Errors
 /// When something cannot be removed.
 pub async fn uninstall(options: Options) -> anyhow::Result<()> {
-    let metrics = Metrics::default();
-    let mut store = start::store(&options, &metrics).await;
-    let (batches, _receiver) = mpsc::unbounded_channel();
-    let address =
-        start::address(&mut store, &mut Differences::default(), &batches, &options.node, &metrics).await;
-    let mut links = Links::open().await?;
-    start::datapath(&options, &mut links, address, &metrics).await.remove().await?;
+    egret_datapath::remove(&options.pin_dir, start::OVERLAY).await?;
     // Others must not go on to believe that this node serves anything.
+    let store =
+        start::open_store(&options).context("the kernel is clean; the node's record is still there")?;
     let key = ObjectKey { kind: Kind::EgressNode, namespace: String::new(), name: options.node };
     store.delete_record(&key)?;
     Ok(())

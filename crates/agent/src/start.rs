@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use egret_api::{Kind, Object, ObjectKey};
 use egret_datapath::{Config, Datapath, DatapathError, LinkQuery, Links};
-use egret_store::{Directory, Store};
+use egret_store::{Directory, Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::Options;
@@ -22,10 +22,14 @@ const VXLAN_PORT: u16 = 8474;
 /// What failed is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Opens the store.
+/// Opens the store, as soon as it can be opened.
 pub(crate) async fn store(options: &Options, metrics: &Metrics) -> Directory {
-    let writer = format!("agent-{}", options.node);
-    again(metrics, async || Directory::open(&options.store, &writer)).await
+    again(metrics, async || open_store(options)).await
+}
+
+/// Opens the store.
+pub(crate) fn open_store(options: &Options) -> Result<Directory, StoreError> {
+    Directory::open(&options.store, &format!("agent-{}", options.node))
 }
 
 /// Reads the store until it says where this node is.

@@ -1,7 +1,6 @@
 //! The datapath of one node: all that the agent asks of the kernel about packets.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +9,6 @@ use aya::Ebpf;
 use egret_plan::Change;
 use egret_plan::tables::{Guard, LinkIndex, Tables, UnknownPods};
 use ipnet::IpNet;
-use rtnetlink::Handle;
 
 use crate::apply::{KnownRules, write};
 use crate::attach::{Attach, Attachments, Role};
@@ -43,7 +41,6 @@ pub struct Config {
 /// The datapath of one node. It goes on without this value: dropping it changes nothing in the kernel.
 pub struct Datapath {
     config: Config,
-    handle: Handle,
     ebpf: Ebpf,
     maps: Maps,
     attachments: Attachments,
@@ -75,7 +72,6 @@ impl Datapath {
             guard_in_force: None,
             overlay_mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             config,
-            handle,
             ebpf,
             maps,
             rules: KnownRules::default(),
@@ -264,22 +260,5 @@ impl Datapath {
     /// What happens to packets to the outside from pods that this node does not know.
     pub fn unknown_pods(&self) -> UnknownPods {
         self.guard.unknown_pods
-    }
-
-    /// Takes everything out of the kernel: attachments, maps with all flows, the overlay device, the guard.
-    pub async fn remove(mut self) -> Result<(), DatapathError> {
-        let attached = self.attached();
-        for (link, role) in &attached {
-            self.attachments.detach(*link, *role)?;
-        }
-        let links = attached.into_iter().map(|(link, _)| link).collect();
-        links::filters::remove_empty(&self.handle, &links).await?;
-        overlay::remove(&self.handle, &self.config.overlay).await?;
-        guard::remove()?;
-        for directory in [load::maps_dir(&self.config.pin_dir), load::links_dir(&self.config.pin_dir)] {
-            let path = directory.display().to_string();
-            fs::remove_dir_all(&directory).map_err(DatapathError::io(path))?;
-        }
-        Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod overlay;
 mod packet_socket;
 mod probe;
 mod read;
+mod remove;
 mod sweep;
 
 pub use announce::announce;
@@ -38,4 +39,5 @@ pub use load::{OBJECT, PROGRAMS, load_program};
 pub use overlay::OVERLAY_MAC;
 pub use packet_socket::PacketSocket;
 pub use probe::{Answer, Prober};
+pub use remove::remove;
 pub use sweep::{AddressUse, Sweep, Timeouts};

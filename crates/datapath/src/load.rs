@@ -35,19 +35,28 @@ pub fn links_dir(pin_dir: &Path) -> PathBuf {
 
 /// Makes the directories for pins, and says why they cannot hold any.
 pub fn prepare_pin_dir(pin_dir: &Path) -> Result<(), DatapathError> {
-    let refuse = |why: String| DatapathError::PinDir { path: pin_dir.to_owned(), why };
     for directory in [maps_dir(pin_dir), links_dir(pin_dir)] {
-        fs::create_dir_all(&directory).map_err(|error| refuse(error.to_string()))?;
+        fs::create_dir_all(&directory).map_err(|error| no_place(pin_dir, error.to_string()))?;
     }
-    let kind = statfs(pin_dir).map_err(|error| refuse(error.to_string()))?.filesystem_type();
-    if kind.0 as i64 != BPF_FS_MAGIC {
+    check_file_system(pin_dir).inspect_err(|_| {
         // Directories on an ordinary file system would only stand in the way of a later mount.
         for directory in [maps_dir(pin_dir), links_dir(pin_dir)] {
             let _ = fs::remove_dir(directory);
         }
-        return Err(refuse("no BPF file system".to_owned()));
+    })
+}
+
+/// The directory is on a BPF file system.
+pub fn check_file_system(pin_dir: &Path) -> Result<(), DatapathError> {
+    let kind = statfs(pin_dir).map_err(|error| no_place(pin_dir, error.to_string()))?.filesystem_type();
+    match kind.0 as i64 {
+        BPF_FS_MAGIC => Ok(()),
+        _ => Err(no_place(pin_dir, "no BPF file system".to_owned())),
     }
-    Ok(())
+}
+
+fn no_place(pin_dir: &Path, why: String) -> DatapathError {
+    DatapathError::PinDir { path: pin_dir.to_owned(), why }
 }
 
 /// Loads the object with its maps pinned below `pin_dir`, and every program.

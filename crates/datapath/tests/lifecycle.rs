@@ -10,7 +10,9 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Map, MapData};
 use aya::programs::{SchedClassifier, TcAttachType};
 use egret_datapath::layout::{Rule, RuleData};
-use egret_datapath::{Attach, Config, Datapath, LinkQuery, Links, Prober, Role, Timeouts};
+use egret_datapath::{
+    Attach, Config, Datapath, DatapathError, LinkQuery, Links, Prober, Role, Timeouts, remove,
+};
 use egret_plan::Change;
 use egret_plan::tables::{
     Captured, EgressEntry, Guard, NodeEntry, Path as Way, PodEntry, PortMatch, PortRule, ServedEntry,
@@ -180,15 +182,21 @@ fn life(bpf: &Path, attach: Attach) {
         assert!(!adopted.attached().contains(&(pod_link, Role::Pod)));
         drop(adopted);
         ip("link add pod0 type veth peer name pod2");
-        let last = Datapath::open(config(bpf, attach)).await.unwrap();
-        last.remove().await.unwrap();
+        drop(Datapath::open(config(bpf, attach)).await.unwrap());
+        remove(&bpf.join("egret"), "egret0").await.unwrap();
         ip("link del pod0");
         let left: Vec<String> = before.lines().filter(|l| !l.contains("pod0")).map(str::to_owned).collect();
-        assert_eq!(run("ip", "-br link").lines().collect::<Vec<_>>(), left);
-        assert_eq!(run("nft", "list tables"), "");
-        assert_eq!(run("tc", "qdisc show").matches("clsact").count(), 0);
-        assert_eq!(std::fs::read_dir(bpf.join("egret")).unwrap().count(), 0);
+        nothing_is_left(bpf, &left);
+        remove(&bpf.join("egret"), "egret0").await.unwrap();
+        nothing_is_left(bpf, &left);
     });
+}
+
+fn nothing_is_left(bpf: &Path, links: &[String]) {
+    assert_eq!(run("ip", "-br link").lines().collect::<Vec<_>>(), links);
+    assert_eq!(run("nft", "list tables"), "");
+    assert_eq!(run("tc", "qdisc show").matches("clsact").count(), 0);
+    assert_eq!(std::fs::read_dir(bpf.join("egret")).unwrap().count(), 0);
 }
 
 #[test]
@@ -224,7 +232,54 @@ fn what_the_kernel_cannot_hold_is_named() {
                 error.to_string().contains("map rules, entry 0000000000000001 10.0.0.0/8: 17 port rules")
             );
             assert_eq!(datapath.read().unwrap().nodes.len(), 1, "the others are in force");
-            datapath.remove().await.unwrap();
+        });
+    });
+}
+
+/// Two pins that change their names are maps of a version with another layout.
+fn what_another_version_left_is_refused_and_can_be_removed(bpf: &Path, attach: Attach) {
+    block_on(async {
+        let _other = node();
+        let links: Vec<String> = run("ip", "-br link").lines().map(str::to_owned).collect();
+        let mut datapath = Datapath::open(config(bpf, attach)).await.unwrap();
+        datapath.attach_pod(nix::net::if_::if_nametoindex("pod0").unwrap()).unwrap();
+        drop(datapath);
+        let maps = bpf.join("egret/maps");
+        std::fs::rename(maps.join("nodes"), maps.join("egress")).unwrap();
+        let error = Datapath::open(config(bpf, attach)).await.err().unwrap();
+        assert!(matches!(error, DatapathError::MapShape { .. }), "{error}");
+        assert!(error.to_string().contains("egret agent --uninstall"), "{error}");
+        remove(&bpf.join("egret"), "egret0").await.unwrap();
+        nothing_is_left(bpf, &links);
+        drop(Datapath::open(config(bpf, attach)).await.unwrap());
+    });
+}
+
+#[test]
+fn what_another_version_left_is_refused_and_can_be_removed_with_tcx() {
+    alone(|bpf| what_another_version_left_is_refused_and_can_be_removed(bpf, Attach::Tcx));
+}
+
+#[test]
+fn what_another_version_left_is_refused_and_can_be_removed_with_clsact() {
+    alone(|bpf| what_another_version_left_is_refused_and_can_be_removed(bpf, Attach::Clsact));
+}
+
+/// A wrong `--pin-dir` must not cost a person directories that happen to have our names.
+#[test]
+fn directories_that_hold_no_pins_are_not_removed() {
+    alone(|bpf| {
+        block_on(async {
+            let _other = node();
+            let elsewhere = std::env::temp_dir().join(format!("egret-no-pins-{}", std::process::id()));
+            std::fs::create_dir_all(elsewhere.join("maps")).unwrap();
+            let refused = remove(&elsewhere, "egret0").await;
+            let kept = elsewhere.join("maps").exists();
+            std::fs::remove_dir_all(&elsewhere).unwrap();
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("no BPF file system"), "{error}");
+            assert!(kept);
+            remove(&bpf.join("never-made"), "egret0").await.unwrap();
         });
     });
 }
