@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use egret_plan::tables::Hops;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::layout::Addr;
@@ -56,6 +57,20 @@ pub fn all_v4() -> IpNet {
     IpNet::V4(Ipv4Net::default())
 }
 
+/// The addresses that the programs send ICMP errors from; all zero where there is none.
+pub fn hops(hops: Hops) -> (Addr, Addr) {
+    let addr = |address: Option<IpAddr>| address.map(Addr::from).unwrap_or_default();
+    (addr(hops.v4.map(IpAddr::V4)), addr(hops.v6.map(IpAddr::V6)))
+}
+
+pub fn to_hops(hop4: Addr, hop6: Addr) -> Hops {
+    let (v4, v6) = (IpAddr::from(hop4), IpAddr::from(hop6));
+    Hops {
+        v4: if let IpAddr::V4(v4) = v4 { Some(v4) } else { None },
+        v6: if let IpAddr::V6(v6) = v6 { Some(v6).filter(|v6| !v6.is_unspecified()) } else { None },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +91,16 @@ mod tests {
         let covers = |text: &str| covers_mapped(&text.parse().unwrap());
         assert!(covers("::/0") && covers("::/80"));
         assert!(!covers("2000::/3") && !covers("::/96") && !covers("0.0.0.0/0"));
+    }
+
+    #[test]
+    fn hops_come_back_as_they_went_and_none_is_all_zero() {
+        let (v4, v6) = ("192.0.2.9".parse().ok(), "2001:db8::9".parse().ok());
+        for there in [Hops { v4, v6 }, Hops { v4, v6: None }, Hops { v4: None, v6 }, Hops::default()] {
+            let (hop4, hop6) = hops(there);
+            assert_eq!(to_hops(hop4, hop6), there);
+            assert_eq!(hop4 == Addr::default(), there.v4.is_none());
+            assert_eq!(hop6 == Addr::default(), there.v6.is_none());
+        }
     }
 }

@@ -8,7 +8,7 @@ use egret_plan::Change;
 use egret_plan::tables::{PortRule, RuleSetId, Settings, UnknownPods};
 use ipnet::IpNet;
 
-use crate::address::{all_v4, covers_mapped};
+use crate::address::{self, all_v4, covers_mapped};
 use crate::entry;
 use crate::error::in_full;
 use crate::layout::Addr;
@@ -77,6 +77,7 @@ fn write_settings(maps: &mut Maps, settings: &Settings) -> Result<(), MapError> 
     let mut value = maps.settings.get(&0, 0)?;
     value.hold_unknown = u8::from(settings.unknown_pods == UnknownPods::Hold);
     value.overlay_mtu = settings.overlay_mtu;
+    (value.hop4, value.hop6) = address::hops(settings.hops);
     maps.settings.set(0, value, 0)
 }
 

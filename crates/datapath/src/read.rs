@@ -31,7 +31,8 @@ pub fn tables(maps: &Maps) -> Result<Tables, DatapathError> {
 
 fn to_settings(value: &layout::Settings) -> Settings {
     let unknown_pods = if value.hold_unknown != 0 { UnknownPods::Hold } else { UnknownPods::Pass };
-    Settings { unknown_pods, overlay_mtu: value.overlay_mtu }
+    let hops = address::to_hops(value.hop4, value.hop6);
+    Settings { unknown_pods, overlay_mtu: value.overlay_mtu, hops }
 }
 
 fn addresses<V, E>(

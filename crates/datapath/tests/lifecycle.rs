@@ -15,7 +15,7 @@ use egret_datapath::{
 };
 use egret_plan::Change;
 use egret_plan::tables::{
-    Captured, EgressEntry, Guard, NodeEntry, Path as Way, PodEntry, PortMatch, PortRule, ServedEntry,
+    Captured, EgressEntry, Guard, Hops, NodeEntry, Path as Way, PodEntry, PortMatch, PortRule, ServedEntry,
     Settings, Tables, UnknownPods,
 };
 use support::{Namespace, alone, block_on, ip, run};
@@ -48,7 +48,11 @@ fn tables(pod_link: u32, wire: u32) -> Tables {
     let egress6 = "fd00:10:10::11".parse().unwrap();
     let any = |egress| vec![PortRule { ports: PortMatch::Any, egress }];
     Tables {
-        settings: Settings { unknown_pods: UnknownPods::Hold, overlay_mtu: 1400 },
+        settings: Settings {
+            unknown_pods: UnknownPods::Hold,
+            overlay_mtu: 1400,
+            hops: Hops { v4: "10.10.0.101".parse().ok(), v6: "fd00:10:10::101".parse().ok() },
+        },
         inside: BTreeSet::from(["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/48".parse().unwrap()]),
         nodes: BTreeMap::from([
             ("10.0.0.4".parse().unwrap(), NodeEntry::default()),

@@ -123,6 +123,23 @@ fn a_pod_on_a_bridge() {
 }
 
 #[test]
+fn the_underlay_is_known_with_every_address_of_its_own() {
+    alone(|_| {
+        block_on(async {
+            let _other = underlay_and_wire();
+            ip("addr add 10.0.0.77/32 dev eth0");
+            ip("addr add fd00::1/64 dev eth0 nodad");
+            let mut links = Links::open().await.unwrap();
+            let snapshot = until(&mut links, &BTreeSet::new(), |_| true).await;
+            let mut found = snapshot.underlay.unwrap().addresses;
+            found.retain(|net| !net.addr().to_string().starts_with("fe80"));
+            let own = ["10.0.0.1/24", "10.0.0.77/32", "fd00::1/64"].map(|net| net.parse().unwrap());
+            assert_eq!(found, BTreeSet::from(own));
+        });
+    });
+}
+
+#[test]
 fn a_wire_that_loses_its_carrier() {
     alone(|_| {
         block_on(async {

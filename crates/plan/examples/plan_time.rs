@@ -318,7 +318,7 @@ fn local(world: &World, n: usize) -> Local {
             link: 2,
             address: underlay(n).parse().unwrap_or(std::net::IpAddr::from([127, 0, 0, 1])),
             mac: [2; 6],
-            networks: "10.128.0.0/9".parse().into_iter().collect(),
+            addresses: format!("{}/9", underlay(n)).parse().into_iter().collect(),
         },
         wires: if n < GATEWAYS { vec![wire] } else { Vec::new() },
         pod_links: links

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod facts;
 pub mod fault;
 pub mod guard;
+mod hops;
 pub mod inside;
 pub mod intent;
 mod link;

@@ -29,7 +29,7 @@ impl Planner<'_> {
     /// it takes such packets.
     pub(crate) fn neighbour(&self, report: Option<&Report>, address: IpAddr) -> Option<Mac> {
         let mac = report?.mac.filter(|_| self.local.steering != Steering::Overlay)?;
-        self.local.underlay.networks.iter().any(|n| n.contains(&address)).then_some(mac)
+        self.local.underlay.addresses.iter().any(|n| n.contains(&address)).then_some(mac)
     }
 
     fn gateway(&self, name: &str) -> Option<(IpAddr, Option<Mac>)> {

@@ -55,8 +55,8 @@ pub struct Underlay {
     pub address: IpAddr,
     /// Its link-layer address.
     pub mac: Mac,
-    /// Networks on the link.
-    pub networks: BTreeSet<IpNet>,
+    /// Its addresses with prefix length.
+    pub addresses: BTreeSet<IpNet>,
 }
 
 /// An interface towards the outside.

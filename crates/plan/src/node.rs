@@ -8,6 +8,7 @@ use egret_api::{PortUse, WhenUnavailable};
 
 use crate::facts::{Record, Report, reaches};
 use crate::guard;
+use crate::hops::hops;
 use crate::inside::{self, ClusterSettings};
 use crate::intent::{Intent, Rank, reference};
 use crate::link::LinkProbe;
@@ -44,8 +45,11 @@ pub struct NodePlan {
 /// Plans one node.
 pub fn plan(world: &World, settings: &ClusterSettings, local: &Local) -> NodePlan {
     let mut planner = Planner::new(world, local);
-    planner.plan.tables.settings =
-        Settings { unknown_pods: local.unknown_pods, overlay_mtu: local.overlay_mtu };
+    planner.plan.tables.settings = Settings {
+        unknown_pods: local.unknown_pods,
+        overlay_mtu: local.overlay_mtu,
+        hops: hops(&local.underlay, &local.wires),
+    };
     planner.plan.tables.inside = inside::networks(world, settings);
     planner.nodes();
     planner.pods();

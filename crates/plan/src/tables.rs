@@ -49,12 +49,23 @@ pub struct Settings {
     pub unknown_pods: UnknownPods,
     /// Largest inner packet that the overlay carries whole, in bytes; the MSS is clamped to it.
     pub overlay_mtu: u16,
+    /// The source of ICMP errors that this node sends.
+    pub hops: Hops,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { unknown_pods: UnknownPods::Hold, overlay_mtu: 1450 }
+        Self { unknown_pods: UnknownPods::Hold, overlay_mtu: 1450, hops: Hops::default() }
     }
+}
+
+/// This node's own addresses as a hop, one of each family that it has.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hops {
+    /// IPv4. `None`: no ICMP error is sent about IPv4 packets.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6. `None`: no ICMP error is sent about IPv6 packets.
+    pub v6: Option<Ipv6Addr>,
 }
 
 /// What happens to packets to the outside from a pod that this node does not know.

@@ -7,10 +7,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use egret_api::{EgressAddress, EgressNode, Kind, Object};
-use egret_datapath::{
-    AddressUse, ApplyError, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep, Timeouts,
-};
-use egret_plan::tables::{Guard, LinkIndex, Mac, Path, Settings, Tables, UnknownPods};
+use egret_datapath::{AddressUse, ApplyError, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep, Timeouts};
+use egret_plan::tables::{Guard, Hops, LinkIndex, Mac, Path, Settings, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, LocalWire, PodLink, Steering, Underlay};
 use serde_json::{Value, json};
 
@@ -217,7 +215,7 @@ fn links(number: u8, carrier: bool, pods: bool) -> LinkSnapshot {
             link: UNDERLAY,
             address: ip(&underlay),
             mac: [2, 0, 0, 0, 0, 2],
-            networks: ["10.0.0.0/24".parse().unwrap()].into(),
+            addresses: [format!("{underlay}/24").parse().unwrap()].into(),
         }),
         underlay_interface: "eth0".into(),
         wires,
@@ -403,7 +401,8 @@ fn what_others_changed_in_the_kernel_is_set_right() {
     let (mut node, now) = running(1);
     let tables = node.kernel.tables.clone();
     node.kernel.tables.pods.clear();
-    node.kernel.tables.settings = Settings { unknown_pods: UnknownPods::Pass, overlay_mtu: 1 };
+    node.kernel.tables.settings =
+        Settings { unknown_pods: UnknownPods::Pass, overlay_mtu: 1, hops: Hops::default() };
     node.kernel.guard = Guard::default();
     node.step(now);
     assert!(node.kernel.tables.pods.is_empty(), "nobody looks at each step");

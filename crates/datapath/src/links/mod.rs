@@ -82,7 +82,7 @@ impl Links {
             link: facts.index,
             address: query.underlay_address,
             mac: facts.mac.unwrap_or_default(),
-            networks: of_link(&facts.index).iter().map(IpNet::trunc).collect(),
+            addresses: of_link(&facts.index),
         });
         let underlay_interface = found.map(|facts| facts.name.clone()).unwrap_or_default();
         let underlay_link = underlay.as_ref().map(|underlay| underlay.link);

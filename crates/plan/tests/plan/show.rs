@@ -171,6 +171,11 @@ pub fn changes(changes: &[Change]) -> String {
         Change::RemoveRule(id, net) => format!("remove rules {} {net}", letters.of(*id)),
         Change::SetEgress(a, e) => format!("set egress {a} {:?} blocks {:?}", e.path, e.blocks),
         Change::SetGuard(_) => "set guard".to_owned(),
+        Change::Settings(settings) => {
+            let hops = settings.hops.v4.map(|a| a.to_string()).into_iter();
+            let hops: Vec<String> = hops.chain(settings.hops.v6.map(|a| a.to_string())).collect();
+            format!("set settings hop {}", hops.join(" "))
+        }
         other => format!("{other:?}"),
     };
     changes.iter().map(line).map(|l| l + "\n").collect()

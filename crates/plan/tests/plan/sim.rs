@@ -248,7 +248,7 @@ impl Cluster {
                 link: 2,
                 address,
                 mac: [2, 0, 0, 0, 0, n],
-                networks: ["10.0.0.0/24".parse().unwrap()].into(),
+                addresses: [format!("10.0.0.{n}/24").parse().unwrap()].into(),
             },
             wires: wires.into_iter().collect(),
             pod_links: links.collect(),
