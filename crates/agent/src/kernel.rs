@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
-use egret_datapath::{ApplyError, Datapath, DatapathError, GuardDrops, Role, Sweep, Timeouts};
+use egret_datapath::{ApplyError, Datapath, DatapathError, GuardDrops, Role, Sweep};
 use egret_plan::Change;
 use egret_plan::tables::{LinkIndex, Mac, Tables};
 
@@ -25,7 +25,7 @@ pub(crate) trait Kernel {
     /// What the guard has dropped.
     fn guard_drops(&self) -> GuardDrops;
     /// Removes idle flows and counts the others.
-    fn sweep(&mut self, timeouts: &Timeouts) -> Result<Sweep, DatapathError>;
+    fn sweep(&mut self) -> Result<Sweep, DatapathError>;
     /// Tells a wire's neighbours that an address is here.
     fn announce(&self, link: LinkIndex, mac: Mac, address: IpAddr) -> io::Result<()>;
     /// Largest inner packet of the overlay, bytes.
@@ -60,8 +60,8 @@ impl Kernel for Datapath {
     fn guard_drops(&self) -> GuardDrops {
         self.guard_drops()
     }
-    fn sweep(&mut self, timeouts: &Timeouts) -> Result<Sweep, DatapathError> {
-        self.sweep(timeouts)
+    fn sweep(&mut self) -> Result<Sweep, DatapathError> {
+        self.sweep()
     }
     fn announce(&self, link: LinkIndex, mac: Mac, address: IpAddr) -> io::Result<()> {
         egret_datapath::announce(link, mac, address)

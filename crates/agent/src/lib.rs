@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use egret_api::{Kind, ObjectKey};
-use egret_datapath::{Attach, Links, Prober, Timeouts};
+use egret_datapath::{Attach, Links, Prober};
 use egret_plan::tables::UnknownPods;
 use egret_plan::{ClusterSettings, Steering};
 use egret_status::Listen;
@@ -45,10 +45,6 @@ use crate::node::{Node, Setup};
 use crate::objects::Differences;
 use crate::start::again;
 use crate::surroundings::Place;
-
-/// Idle times of flows: RFC 5382 REQ-5 for TCP, RFC 4787 REQ-5 for UDP, RFC 5508 REQ-2 for ICMP.
-const TIMEOUTS: Timeouts =
-    Timeouts { tcp_established: 7440, tcp_transitory: 240, tcp_closed: 5, udp: 300, icmp: 60 };
 
 /// How an agent is started.
 #[derive(Clone, Debug)]
@@ -153,7 +149,6 @@ async fn work(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
         unknown_pods: options.unknown_pods,
         steering: options.steering,
         cluster: ClusterSettings { inside: options.inside },
-        timeouts: TIMEOUTS,
     };
     let node = Node::adopt(setup, datapath, actual);
     let channels = Channels {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use egret_api::PortUse;
-use egret_datapath::{LinkSnapshot, Role, Timeouts};
+use egret_datapath::{LinkSnapshot, Role};
 use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, Local, NodePlan, Steering, Underlay, World, diff};
 
@@ -33,7 +33,6 @@ pub(crate) struct Setup {
     pub unknown_pods: UnknownPods,
     pub steering: Steering,
     pub cluster: ClusterSettings,
-    pub timeouts: Timeouts,
 }
 
 /// Digests of what a plan was made from.
@@ -176,7 +175,7 @@ impl<K: Kernel> Node<K> {
 
     /// Removes idle flows and counts the others. Returns the number of flows.
     pub(crate) fn sweep(&mut self) -> Option<u32> {
-        match self.kernel.sweep(&self.setup.timeouts) {
+        match self.kernel.sweep() {
             Ok(sweep) => {
                 let used = |(address, used): (IpAddr, egret_datapath::AddressUse)| {
                     (address, PortUse { wanted_blocks: 0, flows: used.flows, busy_blocks: used.busy_blocks })

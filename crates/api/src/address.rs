@@ -5,6 +5,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pool::PortSettings;
+use crate::timeouts::Timeouts;
+
 /// One egress address. Written by the controller only; its name is the address with `-` for `.` and `:`,
 /// all eight groups of an IPv6 address written.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -35,6 +38,12 @@ pub struct EgressAddressSpec {
     pub candidates: Vec<String>,
     /// Ports in one block; a power of two.
     pub block_size: u16,
+    /// Towards one remote end, one pod may use one in so many of its node's ports; a power of two.
+    #[serde(default = "PortSettings::default_pod_share")]
+    pub pod_share: u8,
+    /// How long a connection may be silent, as the pool says.
+    #[serde(default)]
+    pub timeouts: Timeouts,
     /// Blocks leased to source nodes, sorted by first port. Ports that no lease names belong to nobody.
     pub leases: Vec<Lease>,
     /// Raised with each change of `leases`; gateways report the revision that they have programmed.
@@ -69,4 +78,19 @@ pub struct Lease {
     /// once the node reports no flow in it and the quarantine has passed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_before_there_were_timeouts_has_the_usual_ones() {
+        let old = serde_json::json!({
+            "address": "192.0.2.11", "pool": "EgressPool/pool", "claims": [], "candidates": ["node-4"],
+            "blockSize": 1024, "leases": [], "revision": 3,
+        });
+        let record: EgressAddressSpec = serde_json::from_value(old).unwrap();
+        assert_eq!((record.timeouts, record.pod_share), (Timeouts::default(), 2));
+    }
 }

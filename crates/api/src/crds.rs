@@ -56,4 +56,30 @@ mod tests {
         let text = serde_json::to_string(&crds()).unwrap();
         assert!(text.contains("\"maximum\":8192") || text.contains("\"maximum\":8192.0"));
     }
+
+    #[test]
+    fn timeouts_and_the_share_of_a_pod_have_their_bounds_and_defaults_in_the_schema() {
+        let pool = serde_json::to_value(EgressPool::crd()).unwrap();
+        let spec =
+            &pool["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        let timeouts = &spec["timeouts"]["properties"];
+        for (name, least, most, usual) in [
+            ("tcpEstablished", 7440, 604_800, 7440),
+            ("tcpTransitory", 240, 604_800, 240),
+            ("tcpClosed", 1, 240, 4),
+            ("udp", 120, 604_800, 300),
+            ("icmp", 60, 604_800, 60),
+        ] {
+            let field = &timeouts[name];
+            let bounds = [&field["minimum"], &field["maximum"]].map(|bound| bound.as_f64());
+            assert_eq!(bounds, [least, most].map(|bound| Some(f64::from(bound))), "{name}: {field}");
+            assert_eq!(field["default"], usual, "{name}: {field}");
+        }
+        let share = &spec["ports"]["properties"]["podShare"];
+        assert_eq!(
+            (&share["enum"], &share["default"]),
+            (&serde_json::json!([1, 2, 4, 8]), &2.into()),
+            "{share}"
+        );
+    }
 }

@@ -12,6 +12,7 @@ pub mod node;
 pub mod object;
 pub mod policy;
 pub mod pool;
+pub mod timeouts;
 
 pub use address::{Claim, EgressAddress, EgressAddressSpec, Lease};
 pub use condition::Reason;
@@ -25,6 +26,7 @@ pub use policy::{
 pub use pool::{
     AddressRange, EgressPool, EgressPoolSpec, EgressPoolStatus, NamespaceGrant, PortSettings, Usage,
 };
+pub use timeouts::Timeouts;
 
 /// The group of Egret's own resources.
 pub const GROUP: &str = "egret.dev";

@@ -5,6 +5,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::timeouts::Timeouts;
+
 /// A set of egress addresses and the nodes and interface they leave by.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[kube(
@@ -39,6 +41,9 @@ pub struct EgressPoolSpec {
     /// How the ports of an address are cut into blocks and leased.
     #[serde(default)]
     pub ports: PortSettings,
+    /// How long a connection by an address of the pool may be silent.
+    #[serde(default)]
+    pub timeouts: Timeouts,
 }
 
 /// One range of a pool: either `cidr`, or `start` and `end`, both included.
@@ -85,6 +90,11 @@ pub struct PortSettings {
     #[serde(default = "PortSettings::default_max_blocks")]
     #[schemars(range(min = 1, max = 64))]
     pub max_blocks: u16,
+    /// Towards one remote end, one pod may use one in so many of the ports that its node has of an address: 1, 2, 4
+    /// or 8. With 1 it may use them all, and leave its neighbours none.
+    #[serde(default = "PortSettings::default_pod_share")]
+    #[schemars(extend("enum" = [1, 2, 4, 8]))]
+    pub pod_share: u8,
 }
 
 impl PortSettings {
@@ -97,6 +107,9 @@ impl PortSettings {
     fn default_max_blocks() -> u16 {
         32
     }
+    pub(crate) fn default_pod_share() -> u8 {
+        2
+    }
 }
 
 impl Default for PortSettings {
@@ -105,6 +118,7 @@ impl Default for PortSettings {
             block_size: Self::default_block_size(),
             initial_blocks: Self::default_initial_blocks(),
             max_blocks: Self::default_max_blocks(),
+            pod_share: Self::default_pod_share(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::counters::Counters;
 use crate::error::{ApplyError, DatapathError};
 use crate::guard::{self, GuardDrops, GuardInput};
 use crate::maps::{Maps, removed};
-use crate::sweep::{self, Sweep, Timeouts};
+use crate::sweep::{self, Sweep};
 use crate::{device, links, load, overlay, read};
 
 /// What the datapath of one node is made of.
@@ -238,8 +238,8 @@ impl Datapath {
     }
 
     /// Removes idle and orphaned flows, and tells how ports are used.
-    pub fn sweep(&mut self, timeouts: &Timeouts) -> Result<Sweep, DatapathError> {
-        sweep::sweep(&mut self.ebpf, &mut self.maps, timeouts)
+    pub fn sweep(&mut self) -> Result<Sweep, DatapathError> {
+        sweep::sweep(&mut self.ebpf, &mut self.maps)
     }
 
     /// Index of the overlay device.

@@ -2,6 +2,7 @@
 
 use egret_plan::tables::{
     EgressEntry, MAX_BLOCKS, MAX_PORT_RULES, NodeEntry, Path, PodEntry, PortMatch, PortRule, ServedEntry,
+    Timers,
 };
 
 use crate::layout::{self, Addr};
@@ -97,7 +98,17 @@ pub fn egress(entry: &EgressEntry) -> Result<layout::Egress, Problem> {
         Path::Link(gateway, link) => (layout::PATH_LINK, gateway.into(), link),
     };
     let block_count = u16::try_from(entry.blocks.len()).unwrap_or(0);
-    Ok(layout::Egress { gateway, link, path, shift: shift(entry.block_size)?, block_count, blocks })
+    Ok(layout::Egress {
+        gateway,
+        link,
+        path,
+        shift: shift(entry.block_size)?,
+        block_count,
+        blocks,
+        timers: timers(&entry.timers),
+        share: share(entry.pod_share)?,
+        pad: [0; 3],
+    })
 }
 
 pub fn to_egress(value: &layout::Egress) -> Result<EgressEntry, Problem> {
@@ -110,7 +121,23 @@ pub fn to_egress(value: &layout::Egress) -> Result<EgressEntry, Problem> {
     };
     let blocks = value.blocks.get(..usize::from(value.block_count));
     let blocks = blocks.ok_or(format!("{} blocks", value.block_count))?.to_vec();
-    Ok(EgressEntry { path, block_size: block_size(value.shift)?, blocks })
+    Ok(EgressEntry {
+        path,
+        block_size: block_size(value.shift)?,
+        blocks,
+        pod_share: pod_share(value.share)?,
+        timers: to_timers(&value.timers),
+    })
+}
+
+fn timers(timers: &Timers) -> layout::Timers {
+    let Timers { tcp_established, tcp_transitory, tcp_closed, udp, icmp } = *timers;
+    layout::Timers { tcp_established, tcp_transitory, tcp_closed, udp, icmp }
+}
+
+fn to_timers(value: &layout::Timers) -> Timers {
+    let layout::Timers { tcp_established, tcp_transitory, tcp_closed, udp, icmp } = *value;
+    Timers { tcp_established, tcp_transitory, tcp_closed, udp, icmp }
 }
 
 pub fn served(entry: &ServedEntry) -> Result<layout::Served, Problem> {
@@ -133,6 +160,21 @@ pub fn shift(block_size: u16) -> Result<u8, Problem> {
 
 fn block_size(shift: u8) -> Result<u16, Problem> {
     1_u16.checked_shl(u32::from(shift)).ok_or(format!("blocks of 2^{shift} ports"))
+}
+
+/// log2 of how many ports a pod may use one of.
+fn share(pod_share: u8) -> Result<u8, Problem> {
+    match pod_share {
+        1 | 2 | 4 | 8 => Ok(pod_share.trailing_zeros() as u8),
+        _ => Err(format!("one port in {pod_share} for a pod: it must be 1, 2, 4 or 8")),
+    }
+}
+
+fn pod_share(share: u8) -> Result<u8, Problem> {
+    match share {
+        0..=3 => Ok(1 << share),
+        _ => Err(format!("one port in 2^{share} for a pod")),
+    }
 }
 
 const PROTOCOL_TCP: u8 = 6;
@@ -161,10 +203,36 @@ mod tests {
             Path::Overlay("10.0.0.4".parse().unwrap()),
             Path::Link("fd00::4".parse().unwrap(), 2),
         ] {
-            let entry = EgressEntry { path, block_size: 512, blocks: vec![1024, 4096] };
+            let entry = EgressEntry { path, ..entry() };
             assert_eq!(to_egress(&egress(&entry).unwrap()).unwrap(), entry);
         }
-        let odd = EgressEntry { path: Path::None, block_size: 500, blocks: vec![] };
+        let odd = EgressEntry { block_size: 500, ..entry() };
         assert!(egress(&odd).unwrap_err().contains("power of two"));
+    }
+
+    fn entry() -> EgressEntry {
+        let timers = Timers { tcp_established: 8000, tcp_transitory: 250, tcp_closed: 9, udp: 130, icmp: 70 };
+        EgressEntry { path: Path::None, block_size: 512, blocks: vec![1024, 4096], pod_share: 2, timers }
+    }
+
+    #[test]
+    fn the_kernel_knows_a_share_by_its_logarithm() {
+        for (pod_share, log2) in [(1, 0), (2, 1), (4, 2), (8, 3)] {
+            let entry = EgressEntry { pod_share, ..entry() };
+            let value = egress(&entry).unwrap();
+            assert_eq!((value.share, to_egress(&value).unwrap()), (log2, entry));
+        }
+        for pod_share in [0, 3, 16] {
+            let entry = EgressEntry { pod_share, ..entry() };
+            assert!(egress(&entry).unwrap_err().contains("1, 2, 4 or 8"), "{pod_share}");
+        }
+    }
+
+    #[test]
+    fn each_time_of_an_egress_address_goes_where_the_programs_look_for_it() {
+        let timers = egress(&entry()).unwrap().timers;
+        let seconds =
+            [timers.tcp_established, timers.tcp_transitory, timers.tcp_closed, timers.udp, timers.icmp];
+        assert_eq!(seconds, [8000, 250, 9, 130, 70]);
     }
 }

@@ -40,4 +40,4 @@ pub use overlay::OVERLAY_MAC;
 pub use packet_socket::PacketSocket;
 pub use probe::{Answer, Prober};
 pub use remove::remove;
-pub use sweep::{AddressUse, Sweep, Timeouts};
+pub use sweep::{AddressUse, Sweep};

@@ -7,30 +7,8 @@ use aya::Ebpf;
 use aya::programs::{TestRun as _, TestRunOptions};
 
 use crate::error::DatapathError;
-use crate::layout;
 use crate::load::program;
 use crate::maps::Maps;
-
-/// How long a flow may be idle, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TCP after both sides have spoken (RFC 5382 REQ-5: at least 2 h 4 min).
-    pub tcp_established: u32,
-    /// TCP while it opens (RFC 5382 REQ-5: at least 4 min).
-    pub tcp_transitory: u32,
-    /// TCP after a RST, or a FIN from both sides.
-    pub tcp_closed: u32,
-    /// UDP (RFC 4787 REQ-5: at least 2 min, better 5).
-    pub udp: u32,
-    /// ICMP echo (RFC 5508 REQ-2: at least 60 s).
-    pub icmp: u32,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts { tcp_established: 7440, tcp_transitory: 240, tcp_closed: 120, udp: 300, icmp: 60 }
-    }
-}
 
 /// What a sweep found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,22 +32,13 @@ pub struct AddressUse {
     pub busy_blocks: Vec<u16>,
 }
 
-/// Sweeps once. The sizes of blocks, as shifts, are taken from `shifts`.
-pub fn sweep(ebpf: &mut Ebpf, maps: &mut Maps, timeouts: &Timeouts) -> Result<Sweep, DatapathError> {
-    let state = layout::Sweep {
-        tcp_established: timeouts.tcp_established,
-        tcp_transitory: timeouts.tcp_transitory,
-        tcp_closed: timeouts.tcp_closed,
-        udp: timeouts.udp,
-        icmp: timeouts.icmp,
-        ..layout::Sweep::default()
-    };
+/// Sweeps once. How long a flow may be idle, the program reads in the entry of its egress address.
+pub fn sweep(ebpf: &mut Ebpf, maps: &mut Maps) -> Result<Sweep, DatapathError> {
     let failed = |map: &'static str| move |error| DatapathError::map(map, error);
     let old: Vec<_> = maps.block_use.keys().filter_map(Result::ok).collect();
     for key in old {
         crate::maps::removed(maps.block_use.remove(&key)).map_err(failed("block_use"))?;
     }
-    maps.sweep_state.set(0, state, 0).map_err(failed("sweep_state"))?;
     let options = TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() };
     program(ebpf, "sweep")?.test_run(options).map_err(|error| DatapathError::Sweep(error.to_string()))?;
     let found = maps.sweep_state.get(&0, 0).map_err(failed("sweep_state"))?;

@@ -10,13 +10,11 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Map, MapData};
 use aya::programs::{SchedClassifier, TcAttachType};
 use egret_datapath::layout::{Rule, RuleData};
-use egret_datapath::{
-    Attach, Config, Datapath, DatapathError, LinkQuery, Links, Prober, Role, Timeouts, remove,
-};
+use egret_datapath::{Attach, Config, Datapath, DatapathError, LinkQuery, Links, Prober, Role, remove};
 use egret_plan::Change;
 use egret_plan::tables::{
     Captured, EgressEntry, Guard, Hops, NodeEntry, Path as Way, PodEntry, PortMatch, PortRule, ServedEntry,
-    Settings, Tables, UnknownPods,
+    Settings, Tables, Timers, UnknownPods,
 };
 use support::{Namespace, alone, block_on, ip, run};
 
@@ -80,9 +78,20 @@ fn tables(pod_link: u32, wire: u32) -> Tables {
                     path: Way::Overlay("10.0.0.4".parse().unwrap()),
                     block_size: 512,
                     blocks: vec![1024, 1536],
+                    pod_share: 8,
+                    timers: Timers { udp: 120, ..Timers::default() },
                 },
             ),
-            (egress6, EgressEntry { path: Way::Wire(wire), block_size: 1024, blocks: vec![] }),
+            (
+                egress6,
+                EgressEntry {
+                    path: Way::Wire(wire),
+                    block_size: 1024,
+                    blocks: vec![],
+                    pod_share: 2,
+                    timers: Timers::default(),
+                },
+            ),
         ]),
         served: BTreeMap::from([(egress, ServedEntry { wire, mac: [2; 6], holder: true, block_size: 512 })]),
         leases: BTreeMap::from([
@@ -171,7 +180,7 @@ fn life(bpf: &Path, attach: Attach) {
         datapath.apply(&changes(&tables)).unwrap();
         assert_eq!(datapath.read().unwrap(), tables);
         datapath.set_ready(true).unwrap();
-        let sweep = datapath.sweep(&Timeouts::default()).unwrap();
+        let sweep = datapath.sweep().unwrap();
         assert_eq!((sweep.kept, sweep.expired, sweep.orphaned), (0, 0, 0));
         assert!(Prober::open(datapath.overlay_link()).unwrap().send("10.0.0.4".parse().unwrap(), 1).is_ok());
         assert_eq!(datapath.counters().read().unwrap()["SENT_PROBE"].packets, 1);

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use egret_api::{Claim, Kind, Object, ObjectKey, PortSettings, WhenUnavailable};
+use egret_api::{Claim, Kind, Object, ObjectKey, PortSettings, Timeouts, WhenUnavailable};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
@@ -84,8 +84,10 @@ pub struct Pool {
     pub interface: Option<String>,
     /// Namespaces that may use it; cluster-wide policies may always.
     pub grant: Grant,
-    /// How ports are leased.
+    /// How ports are leased and shared.
     pub ports: PortSettings,
+    /// How long connections may be silent.
+    pub timeouts: Timeouts,
 }
 
 /// Namespaces that may use a pool.

@@ -5,6 +5,7 @@
 //! same values out.
 
 pub mod allocate;
+mod bounds;
 pub mod dialect;
 pub mod diff;
 pub mod elect;

@@ -2,10 +2,11 @@
 
 use egret_api::{
     AddressRange, ClusterEgressPolicySpec, Destination, EgressPolicySpec, EgressPoolSpec, Kind, Object,
-    ObjectKey, Port, PortSettings, Protocol,
+    ObjectKey, Port, Protocol,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::bounds;
 use crate::fault::Fault;
 use crate::intent::{Grant, Intent, Namespaces, PodScope, Pool, Rank, Traffic};
 use crate::range::{Range, read_address, read_net};
@@ -148,7 +149,8 @@ pub(crate) fn pool(object: &Object, spec: &EgressPoolSpec) -> Result<Pool, Vec<F
             selector: grant.selector.as_ref().and_then(|s| faults.take(read(s))),
         }
     });
-    faults.0.extend(ports(&spec.ports));
+    faults.0.extend(bounds::ports(&spec.ports));
+    faults.0.extend(bounds::timeouts(&spec.timeouts));
     faults.or(nodes.map(|nodes| Pool {
         key: object.key(),
         created: object.metadata().creation_timestamp.as_ref().map(|t| t.0),
@@ -157,6 +159,7 @@ pub(crate) fn pool(object: &Object, spec: &EgressPoolSpec) -> Result<Pool, Vec<F
         interface: spec.interface.clone().filter(|i| !i.is_empty()),
         grant: grant.unwrap_or_default(),
         ports: spec.ports.clone(),
+        timeouts: spec.timeouts,
     }))
 }
 
@@ -180,21 +183,4 @@ pub(crate) fn span(start: &str, end: &str, field: &str) -> Result<Range, Fault> 
         let message = format!("{end} does not follow {start}");
         Fault::invalid(format!("{field}.end"), message, "write an end of the same family, not below start")
     })
-}
-
-fn ports(ports: &PortSettings) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    if !ports.block_size.is_power_of_two() || !(64..=8192).contains(&ports.block_size) {
-        let message = format!("{} is no power of two from 64 to 8192", ports.block_size);
-        faults.push(Fault::invalid("spec.ports.blockSize", message, "write for example 1024"));
-    }
-    if !(1..=32).contains(&ports.initial_blocks) {
-        let message = format!("{} is not from 1 to 32", ports.initial_blocks);
-        faults.push(Fault::invalid("spec.ports.initialBlocks", message, "write for example 2"));
-    }
-    if !(1..=64).contains(&ports.max_blocks) || ports.max_blocks < ports.initial_blocks {
-        let message = format!("{} is not from initialBlocks to 64", ports.max_blocks);
-        faults.push(Fault::invalid("spec.ports.maxBlocks", message, "write for example 32"));
-    }
-    faults
 }

@@ -243,7 +243,9 @@ impl<'a> Planner<'a> {
             self.try_links(record, *port);
         }
         self.plan.ports.insert(address, self.port_use(record, true));
-        let entry = EgressEntry { path, block_size: record.spec.block_size, blocks };
+        let spec = &record.spec;
+        let (block_size, pod_share, timers) = (spec.block_size, spec.pod_share, spec.timeouts.into());
+        let entry = EgressEntry { path, block_size, blocks, pod_share, timers };
         self.plan.tables.egress.insert(address, entry);
     }
 
@@ -280,7 +282,9 @@ impl<'a> Planner<'a> {
         };
         let blocks = u16::try_from(mine(false)).unwrap_or(u16::MAX);
         let sweep = self.local.flows.get(&record.address).cloned().unwrap_or_default();
-        let ports = u64::from(blocks) * u64::from(record.spec.block_size);
+        // One pod must not be stopped at its share while the node could lease more.
+        let ports =
+            u64::from(blocks) * u64::from(record.spec.block_size) / u64::from(record.spec.pod_share.max(1));
         let wanted_blocks = match used {
             false => 0,
             true if sweep.flows.saturating_mul(2) > ports => blocks.saturating_mul(2).max(1),

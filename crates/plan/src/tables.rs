@@ -6,8 +6,9 @@
 //! host byte order here; the datapath turns them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use egret_api::Timeouts;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,39 @@ pub struct EgressEntry {
     pub block_size: u16,
     /// First ports of the blocks from which new flows take a port, sorted; at most [`MAX_BLOCKS`].
     pub blocks: Vec<u16>,
+    /// Towards one remote end, one pod may use one in so many of the blocks' ports; 1, 2, 4 or 8.
+    pub pod_share: u8,
+    /// How long its flows may be idle.
+    pub timers: Timers,
+}
+
+/// How long flows may be idle, in seconds.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// TCP after both sides have spoken.
+    pub tcp_established: u32,
+    /// TCP while it opens.
+    pub tcp_transitory: u32,
+    /// TCP after a FIN of both sides, or a RST.
+    pub tcp_closed: u32,
+    /// UDP.
+    pub udp: u32,
+    /// ICMP echo.
+    pub icmp: u32,
+}
+
+impl From<Timeouts> for Timers {
+    fn from(timeouts: Timeouts) -> Self {
+        let Timeouts { tcp_established, tcp_transitory, tcp_closed, udp, icmp } = timeouts;
+        Self { tcp_established, tcp_transitory, tcp_closed, udp, icmp }
+    }
+}
+
+/// Those of a pool that says nothing of them.
+impl Default for Timers {
+    fn default() -> Self {
+        Timeouts::default().into()
+    }
 }
 
 /// The way to the outside.

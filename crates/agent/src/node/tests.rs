@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use egret_api::{EgressAddress, EgressNode, Kind, Object};
-use egret_datapath::{AddressUse, ApplyError, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep, Timeouts};
+use egret_datapath::{AddressUse, ApplyError, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep};
 use egret_plan::tables::{Guard, Hops, LinkIndex, Mac, Path, Settings, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, LocalWire, PodLink, Steering, Underlay};
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ impl Kernel for Memory {
     fn guard_drops(&self) -> GuardDrops {
         GuardDrops::default()
     }
-    fn sweep(&mut self, _: &Timeouts) -> Result<Sweep, DatapathError> {
+    fn sweep(&mut self) -> Result<Sweep, DatapathError> {
         Ok(Sweep { use_: self.used.clone(), ..Sweep::default() })
     }
     fn announce(&self, _: LinkIndex, _: Mac, address: IpAddr) -> io::Result<()> {
@@ -242,7 +242,6 @@ fn adopt_steering(number: u8, kernel: Memory, steering: Steering) -> Node<Memory
         unknown_pods: UnknownPods::Hold,
         steering,
         cluster: ClusterSettings::default(),
-        timeouts: Timeouts::default(),
     };
     let actual = kernel.read().unwrap();
     Node::adopt(setup, kernel, actual)

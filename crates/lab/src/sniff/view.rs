@@ -201,7 +201,7 @@ impl Witness for Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use egret_api::{EgressAddress, EgressAddressSpec, EgressNode, EgressNodeSpec, Kind, Lease};
+    use egret_api::{EgressAddress, EgressAddressSpec, EgressNode, EgressNodeSpec, Kind, Lease, Timeouts};
     use serde_json::json;
 
     const POD: &str = "10.244.1.10";
@@ -289,6 +289,8 @@ mod tests {
                 claims: vec![],
                 candidates: vec![],
                 block_size: 1024,
+                pod_share: 2,
+                timeouts: Timeouts::default(),
                 leases: vec![lease],
                 revision: 1,
             };

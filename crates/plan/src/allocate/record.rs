@@ -77,6 +77,14 @@ pub(crate) fn decide(
             (None, before) => before.map(|r| r.candidates.clone()).unwrap_or_default(),
         },
         block_size: leased.block_size,
+        pod_share: match (pool, before) {
+            (Some(pool), _) => pool.ports.pod_share,
+            (None, before) => before.map_or(ports.pod_share, |r| r.pod_share),
+        },
+        timeouts: match (pool, before) {
+            (Some(pool), _) => pool.timeouts,
+            (None, before) => before.map(|r| r.timeouts).unwrap_or_default(),
+        },
         leases: leased.leases,
         revision: leased.revision,
     };

@@ -1,7 +1,7 @@
 //! `crd.antrea.io`: Egress and ExternalIPPool.
 
 use egret_api::antrea::{EgressSpec, ExternalIpPoolSpec, IpRange};
-use egret_api::{Kind, Object, ObjectKey, PortSettings, Reason, WhenUnavailable};
+use egret_api::{Kind, Object, ObjectKey, PortSettings, Reason, Timeouts, WhenUnavailable};
 
 use crate::fault::Fault;
 use crate::intent::{Grant, Intent, Namespaces, PodScope, Pool, Rank};
@@ -63,6 +63,7 @@ pub(crate) fn pool(object: &Object, spec: &ExternalIpPoolSpec) -> Result<Pool, V
         interface: None,
         grant: Grant::default(),
         ports: PortSettings::default(),
+        timeouts: Timeouts::default(),
     }))
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use egret_api::Kind;
-use egret_plan::tables::{Captured, Path, PortMatch, PortRule, RuleSetId};
+use egret_plan::tables::{Captured, Path, PortMatch, PortRule, RuleSetId, Timers};
 use egret_plan::{Change, NodePlan};
 
 use crate::sim::Cluster;
@@ -25,6 +25,7 @@ pub fn addresses(cluster: &Cluster) -> String {
         let _ = writeln!(text, "{} of {}, revision {}", spec.address, spec.pool, spec.revision);
         let _ = writeln!(text, "  used by     {}", list(&claims));
         let _ = writeln!(text, "  candidates  {}", list(&spec.candidates));
+        let _ = write!(text, "{}", unusual(spec.pod_share, spec.timeouts.into()));
         for lease in &spec.leases {
             let last = lease.first_port + (spec.block_size - 1);
             let released = match &lease.released {
@@ -33,6 +34,20 @@ pub fn addresses(cluster: &Cluster) -> String {
             };
             let _ = writeln!(text, "  ports       {}-{last} {}{released}", lease.first_port, lease.node);
         }
+    }
+    text
+}
+
+/// What an address has that others mostly have not, a line each.
+fn unusual(pod_share: u8, timers: Timers) -> String {
+    let mut text = String::new();
+    if pod_share != 2 {
+        let _ = writeln!(text, "  share       one port in {pod_share} for a pod");
+    }
+    if timers != Timers::default() {
+        let Timers { tcp_established, tcp_transitory, tcp_closed, udp, icmp } = timers;
+        let tcp = format!("{tcp_established} {tcp_transitory} {tcp_closed}");
+        let _ = writeln!(text, "  timeouts    tcp {tcp}, udp {udp}, icmp {icmp}");
     }
     text
 }
@@ -109,6 +124,7 @@ pub fn plan(cluster: &Cluster, node: &str, plan: &NodePlan) -> String {
         let blocks: Vec<String> = entry.blocks.iter().map(range).collect();
         let ports = if blocks.is_empty() { "no ports: dropped".to_owned() } else { blocks.join(" ") };
         let _ = writeln!(text, "egress  {address}: {path}; ports {ports}");
+        let _ = write!(text, "{}", unusual(entry.pod_share, entry.timers));
     }
     for (address, entry) in &tables.served {
         let role = if entry.holder { "holder: answers for it" } else { "stands by" };

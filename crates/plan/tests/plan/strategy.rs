@@ -197,10 +197,13 @@ fn pool() -> impl Strategy<Value = Box<Object>> {
         json!({}),
         json!({"blockSize": 8192, "initialBlocks": 3}),
         json!({"blockSize": 64, "maxBlocks": 4}),
+        json!({"podShare": 8}),
     ]);
-    (select(vec!["p", "q"]), subsequence(ranges, 1..=3), grant, ports, created()).prop_map(
-        |(name, ranges, grant, ports, created)| {
-            let spec = json!({"ranges": ranges, "namespaces": grant, "ports": ports});
+    let timeouts =
+        select(vec![json!({}), json!({"udp": 120, "tcpClosed": 240}), json!({"tcpEstablished": 86400})]);
+    (select(vec!["p", "q"]), subsequence(ranges, 1..=3), grant, ports, timeouts, created()).prop_map(
+        |(name, ranges, grant, ports, timeouts, created)| {
+            let spec = json!({"ranges": ranges, "namespaces": grant, "ports": ports, "timeouts": timeouts});
             stamped(object("EgressPool", "egret.dev/v1alpha1", name, spec), None, created)
         },
     )
