@@ -175,6 +175,6 @@ int from_underlay(struct __sk_buff *skb)
 SEC("classifier")
 int sweep(struct __sk_buff *skb)
 {
-	sweep_all();
+	sweep_suspects();
 	return TC_ACT_OK;
 }

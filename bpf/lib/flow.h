@@ -99,17 +99,24 @@ static __always_inline bool touch_return(const struct return_key *key, struct re
 	__u32 now = now_seconds();
 	__u8 flags = p->tcp_flags;
 	struct flow_key flow_key;
-	const struct flow *flow;
+	struct flow *flow;
 
 	if (p->kind != KIND_TCP)	/* kept alive by its own pod only: RFC 4787 REQ-6 */
 		return true;
-	if (flags & (TCP_RST | TCP_FIN)) {
+	if (flags & (TCP_SYN | TCP_RST | TCP_FIN)) {
 		flow_key_back(key, back, &flow_key);
 		flow = bpf_map_lookup_elem(&flows, &flow_key);
-		if (!flow || !in_window(p, flow)) {
-			if (flags & TCP_RST)
+		if (!flow)
+			return false;
+		if (flags & TCP_SYN)
+			flow->flags |= FLOW_ANSWERED;
+		if (flags & (TCP_RST | TCP_FIN)) {
+			if (in_window(p, flow))
+				flow->flags |= FLOW_CLOSING;
+			else if (flags & TCP_RST)
 				return false;
-			flags &= ~TCP_FIN;
+			else
+				flags &= ~TCP_FIN;
 		}
 	}
 	/* who speaks on after a RST did not send it: RFC 7857 section 2.2 */
@@ -148,6 +155,7 @@ static __always_inline __s32 map_port(const struct flow_key *key, struct search 
 	if (bpf_map_update_elem(&returns, &search->key, &search->back, BPF_NOEXIST))
 		return -EAGAIN;
 	__sync_fetch_and_add(&(*mapping)->flows, 1);
+	(*mapping)->idle = 0;
 	return 0;
 }
 

@@ -33,6 +33,6 @@ struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(m
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct fragment_key); __type(value, struct fragment); PINNED; } fragments SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct budget); PINNED; } complaints SEC(".maps");
 
-/* the sweep: its findings, and the flows in each block */
+/* the sweep: what it is to judge, and what it found */
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct sweep); PINNED; } sweep_state SEC(".maps");
-struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct lease_key); __type(value, __u32); PINNED; } block_use SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SUSPECTS); __type(key, __u32); __type(value, struct suspect); PINNED; } suspects SEC(".maps");

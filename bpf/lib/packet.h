@@ -13,6 +13,7 @@ enum kind { KIND_TCP, KIND_UDP, KIND_ECHO_REQUEST, KIND_ECHO_REPLY, KIND_ICMP_ER
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
+#define TCP_FLAGS 0x3f		/* without those of congestion: RFC 3168 */
 
 enum piece { WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT };
 
@@ -226,7 +227,7 @@ static __always_inline enum reason read_ports(struct __sk_buff *skb, struct pack
 		p->kind = KIND_TCP;
 		p->sport = tcp->source;
 		p->dport = tcp->dest;
-		p->tcp_flags = ((__u8 *)tcp)[13];
+		p->tcp_flags = ((__u8 *)tcp)[13] & TCP_FLAGS;
 		p->header = tcp->doff * 4;
 		p->seq = bpf_ntohl(tcp->seq);
 		p->ack = bpf_ntohl(tcp->ack_seq);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Removes flows that are idle, closed or orphaned, and mappings without flows; counts what lives in each block. Run by
- * the agent; a walk inside the kernel costs a tenth of one through system calls. */
+/* Removes flows that are idle, closed or orphaned, and mappings without flows. Run by the agent, on those that it
+ * suspects: what it read a moment ago is judged here once more. */
 #pragma once
 #include "flow.h"
 
@@ -18,17 +18,6 @@ static __always_inline __u32 lifetime(const struct flow_key *key, __u8 sent, __u
 	return timers->icmp;
 }
 
-static __always_inline void use_block(const struct flow *flow, __u8 shift)
-{
-	struct lease_key key = { .egress = flow->egress, .block = bpf_ntohs(flow->egress_port) >> (shift & 15) };
-	__u32 *count = bpf_map_lookup_elem(&block_use, &key), one = 1;
-
-	if (count)
-		++*count;
-	else
-		bpf_map_update_elem(&block_use, &key, &one, BPF_ANY);
-}
-
 static __always_inline void leave_mapping(const struct flow_key *key, const struct flow *flow)
 {
 	struct mapping_key mapping_key;
@@ -42,15 +31,21 @@ static __always_inline void leave_mapping(const struct flow_key *key, const stru
 		__sync_fetch_and_add(&mapping->flows, -1);
 }
 
-static long sweep_flow(void *map, struct flow_key *key, struct flow *flow, struct sweep *sweep)
+static __always_inline void sweep_flow(const struct flow_key *key, struct sweep *sweep)
 {
-	const struct egress *egress_entry = bpf_map_lookup_elem(&egress, &flow->egress);
-	const struct pod *pod = bpf_map_lookup_elem(&pods, &key->pod);
+	struct flow *flow = bpf_map_lookup_elem(&flows, key);
+	const struct egress *egress_entry;
 	struct return_key back_key;
 	struct return_flow *back;
-	__u32 seen = flow->seen, now = now_seconds();
+	const struct pod *pod;
+	__u32 seen, now = now_seconds();
 	__u8 received = 0;
 
+	if (!flow)
+		return;
+	egress_entry = bpf_map_lookup_elem(&egress, &flow->egress);
+	pod = bpf_map_lookup_elem(&pods, &key->pod);
+	seen = flow->seen;
 	return_key_of(key, &flow->egress, flow->egress_port, &back_key);
 	back = bpf_map_lookup_elem(&returns, &back_key);
 	if (back) {
@@ -63,11 +58,8 @@ static long sweep_flow(void *map, struct flow_key *key, struct flow *flow, struc
 	}
 	if (back && pod && pod->rules && egress_entry) {
 		/* a packet may have been seen after this clock was read */
-		if ((__s32)(now - seen) <= (__s32)lifetime(key, flow->flags, received, &egress_entry->timers)) {
-			use_block(flow, egress_entry->shift);
-			sweep->kept++;
-			return 0;
-		}
+		if ((__s32)(now - seen) <= (__s32)lifetime(key, flow->flags, received, &egress_entry->timers))
+			return;
 		sweep->expired++;
 	} else {
 		sweep->orphaned++;
@@ -75,33 +67,48 @@ static long sweep_flow(void *map, struct flow_key *key, struct flow *flow, struc
 	leave_mapping(key, flow);
 	bpf_map_delete_elem(&returns, &back_key);
 	bpf_map_delete_elem(&flows, key);
-	return 0;
 }
 
 /* A mapping goes with the second sweep that finds no flow in it: a new one may just be opening. */
-static long sweep_mapping(void *map, struct mapping_key *key, struct mapping *mapping, struct sweep *sweep)
+static __always_inline void sweep_mapping(const struct mapping_key *key)
 {
-	struct owner_key owner = { .egress = key->egress, .egress_port = mapping->egress_port, .protocol = key->protocol };
+	struct mapping *mapping = bpf_map_lookup_elem(&mappings, key);
+	struct owner_key owner = { .egress = key->egress, .protocol = key->protocol };
 
-	if (mapping->flows) {
-		mapping->idle = 0;
-	} else if (!mapping->idle) {
+	if (!mapping || mapping->flows)
+		return;
+	if (!mapping->idle) {
 		mapping->idle = 1;
-	} else {
-		bpf_map_delete_elem(&mappings, key);
-		bpf_map_delete_elem(&owners, &owner);
+		return;
 	}
+	owner.egress_port = mapping->egress_port;
+	bpf_map_delete_elem(&mappings, key);
+	bpf_map_delete_elem(&owners, &owner);
+}
+
+static long sweep_next(__u32 i, struct sweep *sweep)
+{
+	struct suspect *suspect = bpf_map_lookup_elem(&suspects, &i);
+
+	if (!suspect)
+		return 1;
+	if (sweep->mappings)
+		sweep_mapping(&suspect->mapping);
+	else
+		sweep_flow(&suspect->flow, sweep);
 	return 0;
 }
 
-static __always_inline void sweep_all(void)
+static __always_inline void sweep_suspects(void)
 {
 	__u32 zero = 0;
-	struct sweep *state = bpf_map_lookup_elem(&sweep_state, &zero), sweep = {};
+	struct sweep *state = bpf_map_lookup_elem(&sweep_state, &zero), sweep;
 
 	if (!state)
 		return;
-	bpf_for_each_map_elem(&flows, sweep_flow, &sweep, 0);
-	bpf_for_each_map_elem(&mappings, sweep_mapping, &sweep, 0);
+	sweep = *state;
+	sweep.expired = 0;
+	sweep.orphaned = 0;
+	bpf_loop(sweep.count, sweep_next, &sweep, 0);
 	*state = sweep;
 }

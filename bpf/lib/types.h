@@ -117,10 +117,14 @@ struct flow_key {
 	__u8 pad[3];
 };
 
+/* Beside the pod's TCP flags: what a sweep wants to know of the other end without looking there. */
+#define FLOW_CLOSING 0x40	/* it sent a FIN or RST */
+#define FLOW_ANSWERED 0x80	/* it sent a SYN */
+
 struct flow {
 	struct addr egress;
 	__be16 egress_port;
-	__u8 flags;		/* TCP flags that the pod has sent */
+	__u8 flags;		/* TCP flags that the pod has sent, and FLOW_ANSWERED, FLOW_CLOSING */
 	__u8 scale;		/* TCP: the pod's window is counted in units of 2^scale */
 	__u32 seen;		/* seconds since boot */
 	__u32 expects;		/* TCP: what the pod expects of the other end, host order: see tcp.h */
@@ -199,12 +203,22 @@ struct counter {
 	__u64 bytes;
 };
 
-/* What a sweep found. */
+/* User space walks the flows, and asks the sweep to judge those that may have ended: so many in one run, that no
+ * processor is kept from its packets for long. */
+#define SUSPECTS 512
+
+struct suspect {
+	union {
+		struct flow_key flow;
+		struct mapping_key mapping;
+	};
+};
+
 struct sweep {
-	__u32 kept;
-	__u32 expired;
-	__u32 orphaned;		/* flows whose pod or rule is gone: removed */
-	__u32 pad;
+	__u32 count;		/* suspects */
+	__u32 mappings;		/* 1: they are mappings, else flows */
+	__u32 expired;		/* flows removed because of their age */
+	__u32 orphaned;		/* flows removed because their pod or address is gone */
 };
 
 /* Payload of a probe: of a frame on the overlay, ethertype PROBE_ETHERTYPE, or of a datagram on the link. */

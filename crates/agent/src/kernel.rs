@@ -24,8 +24,8 @@ pub(crate) trait Kernel {
     fn attached(&self) -> BTreeSet<(LinkIndex, Role)>;
     /// What the guard has dropped.
     fn guard_drops(&self) -> GuardDrops;
-    /// Removes idle flows and counts the others.
-    fn sweep(&mut self) -> Result<Sweep, DatapathError>;
+    /// Goes on removing idle flows and counting the others; tells when it is through.
+    fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError>;
     /// Tells a wire's neighbours that an address is here.
     fn announce(&self, link: LinkIndex, mac: Mac, address: IpAddr) -> io::Result<()>;
     /// Largest inner packet of the overlay, bytes.
@@ -60,7 +60,7 @@ impl Kernel for Datapath {
     fn guard_drops(&self) -> GuardDrops {
         self.guard_drops()
     }
-    fn sweep(&mut self) -> Result<Sweep, DatapathError> {
+    fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError> {
         self.sweep()
     }
     fn announce(&self, link: LinkIndex, mac: Mac, address: IpAddr) -> io::Result<()> {

@@ -19,6 +19,8 @@ use crate::objects::Batch;
 use crate::report::record;
 
 const SWEEP: Duration = Duration::from_secs(1);
+/// A sweep that is not through goes on after this.
+const SWEEP_ON: Duration = Duration::from_millis(40);
 /// The guard's counters are asked of another program, which costs more than reading a map.
 const GUARD: Duration = Duration::from_secs(10);
 /// Others may empty our tables or rules; this is how long that can go unnoticed.
@@ -90,7 +92,12 @@ pub(crate) async fn run<K: Kernel>(
                 anyhow::ensure!(!channels.batches.is_closed(), "the store is no longer followed");
             }
             _ = sweeps.tick() => {
-                metrics.swept(block_in_place(|| node.sweep()));
+                let flows = block_in_place(|| node.sweep());
+                metrics.swept(flows);
+                if flows.is_none() {
+                    sweeps.reset_after(SWEEP_ON);
+                    continue;
+                }
             }
             _ = guard.tick() => {
                 metrics.guarded(&block_in_place(|| node.kernel().guard_drops()));

@@ -70,6 +70,8 @@ pub(crate) struct Node<K> {
     /// Gateways whose link carries packets without tunnel.
     working: BTreeSet<String>,
     used: BTreeMap<IpAddr, PortUse>,
+    /// Flows that the last sweep found.
+    flows: u32,
     /// What the kernel holds.
     actual: Tables,
     /// The plan made last, in force or not.
@@ -106,6 +108,7 @@ impl<K: Kernel> Node<K> {
             verdict: Verdict::default(),
             working: BTreeSet::new(),
             used: BTreeMap::new(),
+            flows: 0,
             actual,
             plan: NodePlan::default(),
             witnesses: BTreeMap::new(),
@@ -173,19 +176,21 @@ impl<K: Kernel> Node<K> {
         self.working = working;
     }
 
-    /// Removes idle flows and counts the others. Returns the number of flows.
+    /// Goes on removing idle flows and counting the others. Returns the number of flows when it is through.
     pub(crate) fn sweep(&mut self) -> Option<u32> {
         match self.kernel.sweep() {
-            Ok(sweep) => {
+            Ok(None) => None,
+            Ok(Some(sweep)) => {
                 let used = |(address, used): (IpAddr, egret_datapath::AddressUse)| {
                     (address, PortUse { wanted_blocks: 0, flows: used.flows, busy_blocks: used.busy_blocks })
                 };
                 self.used = sweep.use_.into_iter().map(used).collect();
+                self.flows = sweep.kept;
                 Some(sweep.kept)
             }
             Err(error) => {
                 tracing::warn!("flows are not swept: {error}");
-                None
+                Some(self.flows)
             }
         }
     }

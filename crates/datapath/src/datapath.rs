@@ -16,7 +16,7 @@ use crate::counters::Counters;
 use crate::error::{ApplyError, DatapathError};
 use crate::guard::{self, GuardDrops, GuardInput};
 use crate::maps::{Maps, removed};
-use crate::sweep::{self, Sweep};
+use crate::sweep::{Sweep, Sweeper};
 use crate::{device, links, load, overlay, read};
 
 /// What the datapath of one node is made of.
@@ -43,6 +43,7 @@ pub struct Datapath {
     config: Config,
     ebpf: Ebpf,
     maps: Maps,
+    sweeper: Sweeper,
     attachments: Attachments,
     rules: KnownRules,
     guard: GuardInput,
@@ -74,6 +75,7 @@ impl Datapath {
             config,
             ebpf,
             maps,
+            sweeper: Sweeper::default(),
             rules: KnownRules::default(),
             overlay_link,
         };
@@ -237,9 +239,10 @@ impl Datapath {
         guard::drops().unwrap_or_default()
     }
 
-    /// Removes idle and orphaned flows, and tells how ports are used.
-    pub fn sweep(&mut self) -> Result<Sweep, DatapathError> {
-        sweep::sweep(&mut self.ebpf, &mut self.maps)
+    /// Goes on for a moment removing idle and orphaned flows. When it is through all of them, tells how ports are
+    /// used; the next call begins anew.
+    pub fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError> {
+        self.sweeper.sweep(&mut self.ebpf, &mut self.maps)
     }
 
     /// Index of the overlay device.

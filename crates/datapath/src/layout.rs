@@ -4,7 +4,7 @@ use aya::Pod;
 
 /// An IPv6 address, or an IPv4 address as `::ffff:a.b.c.d`; network byte order.
 #[repr(C, align(8))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Addr {
     /// The address.
     pub bytes: [u8; 16],
@@ -217,6 +217,11 @@ pub struct FlowKey {
     pub pad: [u8; 3],
 }
 
+/// In [`Flow::flags`]: the other end has sent a FIN or RST.
+pub const FLOW_CLOSING: u8 = 0x40;
+/// In [`Flow::flags`]: the other end has sent a SYN.
+pub const FLOW_ANSWERED: u8 = 0x80;
+
 /// What a flow was given.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -225,7 +230,7 @@ pub struct Flow {
     pub egress: Addr,
     /// Egress port, network byte order.
     pub egress_port: u16,
-    /// TCP flags that the pod has sent.
+    /// TCP flags that the pod has sent, and [`FLOW_ANSWERED`] and [`FLOW_CLOSING`].
     pub flags: u8,
     /// TCP: log2 of the unit of the pod's window.
     pub scale: u8,
@@ -379,18 +384,53 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// What a sweep found.
+/// Most flows or mappings that one run of the sweep judges.
+pub const SUSPECTS: usize = 512;
+
+/// The key of a flow or of a mapping: they have the same size.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Suspect {
+    /// Its bytes.
+    pub bytes: [u64; 5],
+}
+
+impl Suspect {
+    /// A flow.
+    pub fn flow(key: &FlowKey) -> Self {
+        Self::of(key)
+    }
+
+    /// A mapping.
+    pub fn mapping(key: &MappingKey) -> Self {
+        Self::of(key)
+    }
+
+    fn of<K: Pod>(key: &K) -> Self {
+        let mut suspect = Suspect { bytes: [0; 5] };
+        // SAFETY: both are plain bytes of the same size, which is asserted below.
+        unsafe {
+            std::ptr::copy_nonoverlapping((&raw const *key).cast::<u64>(), suspect.bytes.as_mut_ptr(), 5)
+        };
+        suspect
+    }
+}
+
+const _: () =
+    assert!(size_of::<Suspect>() == size_of::<FlowKey>() && size_of::<Suspect>() == size_of::<MappingKey>());
+
+/// What one run of the sweep is to judge, and what it found.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sweep {
-    /// Flows kept.
-    pub kept: u32,
+    /// Suspects.
+    pub count: u32,
+    /// 1: they are mappings, else flows.
+    pub mappings: u32,
     /// Flows removed because of their age.
     pub expired: u32,
-    /// Flows removed because their pod or rule is gone.
+    /// Flows removed because their pod or address is gone.
     pub orphaned: u32,
-    /// Zero.
-    pub pad: u32,
 }
 
 /// Payload of a probe frame.
@@ -454,6 +494,7 @@ plain!(
     Fragment,
     Budget,
     Counter,
+    Suspect,
     Sweep,
     Probe
 );

@@ -7,6 +7,7 @@ mod address;
 mod announce;
 mod apply;
 mod attach;
+mod batch;
 mod captured;
 mod counters;
 mod datapath;

@@ -130,7 +130,7 @@ fn shapes() -> BTreeMap<&'static str, Shape> {
         ("fragments", (MapType::LruHash, size_of::<layout::FragmentKey>(), size_of::<layout::Fragment>())),
         ("complaints", (MapType::PerCpuArray, 4, size_of::<layout::Budget>())),
         ("sweep_state", (MapType::Array, 4, size_of::<layout::Sweep>())),
-        ("block_use", (MapType::Hash, size_of::<layout::LeaseKey>(), 4)),
+        ("suspects", (MapType::Array, 4, size_of::<layout::FlowKey>())),
     ])
 }
 

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::address;
 use crate::counters::Counters;
 use crate::error::DatapathError;
-use crate::layout::{self, Addr, LeaseKey, NetworkData, RuleData};
+use crate::layout::{self, Addr, FlowKey, LeaseKey, MappingKey, NetworkData, RuleData, Suspect};
 
 /// Every map that user space reads or writes.
 pub struct Maps {
@@ -25,7 +25,9 @@ pub struct Maps {
     pub served: HashMap<MapData, Addr, layout::Served>,
     pub leases: HashMap<MapData, LeaseKey, Addr>,
     pub sweep_state: Array<MapData, layout::Sweep>,
-    pub block_use: HashMap<MapData, LeaseKey, u32>,
+    pub suspects: Array<MapData, Suspect>,
+    pub flows: HashMap<MapData, FlowKey, layout::Flow>,
+    pub mappings: HashMap<MapData, MappingKey, layout::Mapping>,
 }
 
 impl Maps {
@@ -42,7 +44,9 @@ impl Maps {
             served: typed(ebpf, "served")?,
             leases: typed(ebpf, "leases")?,
             sweep_state: typed(ebpf, "sweep_state")?,
-            block_use: typed(ebpf, "block_use")?,
+            suspects: typed(ebpf, "suspects")?,
+            flows: typed(ebpf, "flows")?,
+            mappings: typed(ebpf, "mappings")?,
         })
     }
 }

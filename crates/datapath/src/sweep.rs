@@ -1,14 +1,27 @@
-//! Removing flows that are idle or that nobody owns any more: the work is done by a program in the kernel.
+//! Removing flows that are idle or that nobody owns any more. Flows are walked here, a slice at a time; those that may
+//! have ended are judged and removed by a program in the kernel, few in one run: while it runs, its processor carries
+//! no packets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use aya::Ebpf;
+use aya::maps::IterableMap as _;
 use aya::programs::{TestRun as _, TestRunOptions};
+use nix::time::{ClockId, clock_gettime};
 
+use crate::batch::Walk;
 use crate::error::DatapathError;
+use crate::layout::{
+    self, Addr, FLOW_ANSWERED, FLOW_CLOSING, Flow, FlowKey, Mapping, MappingKey, SUSPECTS, Suspect,
+};
 use crate::load::program;
 use crate::maps::Maps;
+
+/// So long may one slice take: whoever sweeps has other things to do as well.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// What a sweep found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +32,7 @@ pub struct Sweep {
     pub expired: u32,
     /// Flows removed because their pod or rule is gone.
     pub orphaned: u32,
-    /// The flows that stay, by egress address.
+    /// The flows that it met, by egress address.
     pub use_: BTreeMap<IpAddr, AddressUse>,
 }
 
@@ -32,38 +45,161 @@ pub struct AddressUse {
     pub busy_blocks: Vec<u16>,
 }
 
-/// Sweeps once. How long a flow may be idle, the program reads in the entry of its egress address.
-pub fn sweep(ebpf: &mut Ebpf, maps: &mut Maps) -> Result<Sweep, DatapathError> {
-    let failed = |map: &'static str| move |error| DatapathError::map(map, error);
-    let old: Vec<_> = maps.block_use.keys().filter_map(Result::ok).collect();
-    for key in old {
-        crate::maps::removed(maps.block_use.remove(&key)).map_err(failed("block_use"))?;
-    }
-    let options = TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() };
-    program(ebpf, "sweep")?.test_run(options).map_err(|error| DatapathError::Sweep(error.to_string()))?;
-    let found = maps.sweep_state.get(&0, 0).map_err(failed("sweep_state"))?;
-    Ok(Sweep { kept: found.kept, expired: found.expired, orphaned: found.orphaned, use_: block_use(maps)? })
+/// A sweep under way.
+#[derive(Default)]
+pub struct Sweeper {
+    pass: Option<Pass>,
 }
 
-fn block_use(maps: &Maps) -> Result<BTreeMap<IpAddr, AddressUse>, DatapathError> {
-    let mut found: BTreeMap<IpAddr, AddressUse> = BTreeMap::new();
-    for entry in maps.block_use.iter() {
-        let (key, flows) = entry.map_err(|error| DatapathError::map("block_use", error))?;
-        if flows == 0 {
-            continue;
+struct Pass {
+    place: Place,
+    found: Sweep,
+    /// Flows in each block, by egress address and first port.
+    blocks: HashMap<(Addr, u16), u64>,
+    egress: HashMap<Addr, layout::Egress>,
+    /// Pods that a policy selects.
+    pods: HashSet<Addr>,
+}
+
+enum Place {
+    Flows(Walk<FlowKey, Flow>),
+    Mappings(Walk<MappingKey, Mapping>),
+}
+
+impl Sweeper {
+    /// Sweeps on for a moment. `Some` when the sweep is complete; the next call begins another.
+    pub fn sweep(&mut self, ebpf: &mut Ebpf, maps: &mut Maps) -> Result<Option<Sweep>, DatapathError> {
+        let begun = Instant::now();
+        let mut pass = match self.pass.take() {
+            Some(pass) => pass,
+            None => Pass::begin(maps)?,
+        };
+        while begun.elapsed() < SLICE {
+            if !pass.step(ebpf, maps)? {
+                return Ok(Some(pass.end()));
+            }
         }
-        let used = found.entry(IpAddr::from(key.egress)).or_default();
-        used.flows += u64::from(flows);
-        // The program knew the size of the blocks from the same entry.
-        if let Ok(egress) = maps.egress.get(&key.egress, 0)
-            && let Some(first) =
-                1_u16.checked_shl(u32::from(egress.shift)).and_then(|s| key.block.checked_mul(s))
-        {
-            used.busy_blocks.push(first);
+        self.pass = Some(pass);
+        Ok(None)
+    }
+}
+
+impl Pass {
+    fn begin(maps: &Maps) -> Result<Self, DatapathError> {
+        let mut egress = HashMap::new();
+        for entry in maps.egress.iter() {
+            let (address, entry) = entry.map_err(|error| DatapathError::map("egress", error))?;
+            egress.insert(address, entry);
         }
+        let mut pods = HashSet::new();
+        for entry in maps.pods.iter() {
+            let (address, pod) = entry.map_err(|error| DatapathError::map("pods", error))?;
+            if pod.rules != 0 {
+                pods.insert(address);
+            }
+        }
+        let place = Place::Flows(Walk::new());
+        Ok(Pass { place, found: Sweep::default(), blocks: HashMap::new(), egress, pods })
     }
-    for used in found.values_mut() {
-        used.busy_blocks.sort_unstable();
+
+    /// Looks at some more entries; false at the end.
+    fn step(&mut self, ebpf: &mut Ebpf, maps: &mut Maps) -> Result<bool, DatapathError> {
+        let mut suspects = Vec::new();
+        let now = seconds();
+        let (more, mappings) = match &mut self.place {
+            Place::Flows(walk) => {
+                let see = |key: &FlowKey, flow: &Flow| {
+                    self.found.kept += 1;
+                    let entry = self.egress.get(&flow.egress);
+                    if let Some(entry) = entry {
+                        let block = u16::from_be(flow.egress_port) >> entry.shift << entry.shift;
+                        *self.blocks.entry((flow.egress, block)).or_default() += 1;
+                    }
+                    let lives = entry.filter(|_| self.pods.contains(&key.pod)).is_some_and(|entry| {
+                        // A packet may have been seen after this clock was read.
+                        now.wrapping_sub(flow.seen) as i32 <= patience(key, flow, &entry.timers) as i32
+                    });
+                    if !lives {
+                        suspects.push(Suspect::flow(key));
+                    }
+                };
+                let more = walk.next(maps.flows.map().fd().as_fd(), see);
+                (more.map_err(|error| DatapathError::map("flows", error))?, false)
+            }
+            Place::Mappings(walk) => {
+                let see = |key: &MappingKey, mapping: &Mapping| {
+                    if mapping.flows == 0 {
+                        suspects.push(Suspect::mapping(key));
+                    }
+                };
+                let more = walk.next(maps.mappings.map().fd().as_fd(), see);
+                (more.map_err(|error| DatapathError::map("mappings", error))?, true)
+            }
+        };
+        for some in suspects.chunks(SUSPECTS) {
+            self.judge(ebpf, maps, some, mappings)?;
+        }
+        if !more && !mappings {
+            self.place = Place::Mappings(Walk::new());
+            return Ok(true);
+        }
+        Ok(more)
     }
-    Ok(found)
+
+    /// Has the kernel judge suspects.
+    fn judge(
+        &mut self,
+        ebpf: &mut Ebpf,
+        maps: &mut Maps,
+        suspects: &[Suspect],
+        mappings: bool,
+    ) -> Result<(), DatapathError> {
+        for (index, suspect) in (0..).zip(suspects) {
+            maps.suspects.set(index, *suspect, 0).map_err(|error| DatapathError::map("suspects", error))?;
+        }
+        let failed = |error| DatapathError::map("sweep_state", error);
+        let count = u32::try_from(suspects.len()).unwrap_or(0);
+        let state = layout::Sweep { count, mappings: mappings.into(), ..layout::Sweep::default() };
+        maps.sweep_state.set(0, state, 0).map_err(failed)?;
+        let options = TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() };
+        program(ebpf, "sweep")?.test_run(options).map_err(|error| DatapathError::Sweep(error.to_string()))?;
+        let done = maps.sweep_state.get(&0, 0).map_err(failed)?;
+        self.found.kept = self.found.kept.saturating_sub(done.expired + done.orphaned);
+        self.found.expired += done.expired;
+        self.found.orphaned += done.orphaned;
+        Ok(())
+    }
+
+    fn end(self) -> Sweep {
+        let mut use_: BTreeMap<IpAddr, AddressUse> = BTreeMap::new();
+        let blocks: BTreeSet<(Addr, u16)> = self.blocks.keys().copied().collect();
+        for (address, block) in blocks {
+            let used = use_.entry(address.into()).or_default();
+            used.flows += self.blocks.get(&(address, block)).copied().unwrap_or(0);
+            used.busy_blocks.push(block);
+        }
+        Sweep { use_, ..self.found }
+    }
+}
+
+/// Idle seconds after which a flow is looked at more closely: never longer than it may live.
+fn patience(key: &FlowKey, flow: &Flow, timers: &layout::Timers) -> u32 {
+    const FIN_OR_RST: u8 = 0x05;
+    const ACK: u8 = 0x10;
+    match key.protocol {
+        TCP if flow.flags & (FIN_OR_RST | FLOW_CLOSING) != 0 => timers.tcp_closed.min(timers.tcp_transitory),
+        TCP if flow.flags & FLOW_ANSWERED != 0 && flow.flags & ACK != 0 => timers.tcp_established,
+        TCP => timers.tcp_transitory.min(timers.tcp_established),
+        UDP => timers.udp,
+        _ => timers.icmp,
+    }
+}
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// The clock of the programs.
+fn seconds() -> u32 {
+    // The clock is there: it is the kernel's own.
+    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(0, |time| time.tv_sec() as u32)
 }

@@ -96,7 +96,7 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
         ("fragment", shape!(Fragment: to, id, seen, passed)),
         ("budget", shape!(Budget: second, spent)),
         ("counter", shape!(Counter: packets, bytes)),
-        ("sweep", shape!(Sweep: kept, expired, orphaned)),
+        ("sweep", shape!(Sweep: count, mappings, expired, orphaned)),
     ];
     let object = in_object();
     for (name, shape) in &mirror {

@@ -180,7 +180,7 @@ fn life(bpf: &Path, attach: Attach) {
         datapath.apply(&changes(&tables)).unwrap();
         assert_eq!(datapath.read().unwrap(), tables);
         datapath.set_ready(true).unwrap();
-        let sweep = datapath.sweep().unwrap();
+        let sweep = datapath.sweep().unwrap().unwrap();
         assert_eq!((sweep.kept, sweep.expired, sweep.orphaned), (0, 0, 0));
         assert!(Prober::open(datapath.overlay_link()).unwrap().send("10.0.0.4".parse().unwrap(), 1).is_ok());
         assert_eq!(datapath.counters().read().unwrap()["SENT_PROBE"].packets, 1);

@@ -108,8 +108,8 @@ impl Kernel for Memory {
     fn guard_drops(&self) -> GuardDrops {
         GuardDrops::default()
     }
-    fn sweep(&mut self) -> Result<Sweep, DatapathError> {
-        Ok(Sweep { use_: self.used.clone(), ..Sweep::default() })
+    fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError> {
+        Ok(Some(Sweep { use_: self.used.clone(), ..Sweep::default() }))
     }
     fn announce(&self, _: LinkIndex, _: Mac, address: IpAddr) -> io::Result<()> {
         self.announced.borrow_mut().push(address);

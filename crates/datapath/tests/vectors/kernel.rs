@@ -44,8 +44,8 @@ pub struct Kernel {
     owners: HashMap<MapData, OwnerKey, u32>,
     fragments: HashMap<MapData, FragmentKey, layout::Fragment>,
     complaints: PerCpuArray<MapData, layout::Budget>,
-    pub sweep_state: Array<MapData, layout::Sweep>,
-    pub block_use: HashMap<MapData, LeaseKey, u32>,
+    sweep_state: Array<MapData, layout::Sweep>,
+    suspects: Array<MapData, layout::Suspect>,
     tunnel: Array<MapData, Tunnel>,
 }
 
@@ -108,7 +108,7 @@ impl Kernel {
             fragments: typed(&mut ebpf, "fragments"),
             complaints: typed(&mut ebpf, "complaints"),
             sweep_state: typed(&mut ebpf, "sweep_state"),
-            block_use: typed(&mut ebpf, "block_use"),
+            suspects: typed(&mut ebpf, "suspects"),
             tunnel: typed(&mut ebpf, "tunnel"),
             ebpf,
         }
@@ -158,7 +158,6 @@ impl Kernel {
         let spent = layout::Budget { second: now(), spent: world.complaints };
         let processors = aya::util::nr_cpus().unwrap();
         self.complaints.set(0, PerCpuValues::try_from(vec![spent; processors]).unwrap(), 0).unwrap();
-        replace(&mut self.block_use, std::iter::empty());
     }
 
     /// The maps that programs write, as they are now.
@@ -216,6 +215,28 @@ impl Kernel {
         (result.return_value, out)
     }
 
+    /// Has the sweep judge every flow and every mapping. Returns how many flows went for their age, and how many for
+    /// want of an owner.
+    pub fn sweep(&mut self) -> (u32, u32) {
+        let flows: Vec<_> = self.flows.keys().map(|key| layout::Suspect::flow(&key.unwrap())).collect();
+        let mappings: Vec<_> =
+            self.mappings.keys().map(|key| layout::Suspect::mapping(&key.unwrap())).collect();
+        let mut gone = (0, 0);
+        for (suspects, mappings) in [(flows, 0), (mappings, 1)] {
+            for some in suspects.chunks(layout::SUSPECTS) {
+                (0..).zip(some).for_each(|(index, suspect)| self.suspects.set(index, *suspect, 0).unwrap());
+                let count = some.len() as u32;
+                self.sweep_state
+                    .set(0, layout::Sweep { count, mappings, ..layout::Sweep::default() }, 0)
+                    .unwrap();
+                self.execute("sweep", self.on.pod, &[0; 64]);
+                let state = self.sweep_state.get(&0, 0).unwrap();
+                gone = (gone.0 + state.expired, gone.1 + state.orphaned);
+            }
+        }
+        gone
+    }
+
     /// How many entries each map holds that could grow.
     pub fn entries(&self) -> BTreeMap<&'static str, usize> {
         BTreeMap::from([
@@ -232,11 +253,10 @@ impl Kernel {
             ("mappings", self.mappings.keys().count()),
             ("owners", self.owners.keys().count()),
             ("fragments", self.fragments.keys().count()),
-            ("block_use", self.block_use.keys().count()),
         ])
     }
 
-    fn counts(&self) -> BTreeMap<String, u64> {
+    pub fn counts(&self) -> BTreeMap<String, u64> {
         let of = |index: u32| self.counters.get(&index, 0).unwrap().iter().map(|c| c.packets).sum();
         (0..).zip(REASONS).map(|(index, (name, _))| ((*name).to_owned(), of(index))).collect()
     }

@@ -337,8 +337,9 @@ fn protocol(number: u8) -> String {
 
 /// Flags that were seen, and whether the entry was seen in this test.
 fn seen(flags: u8, seen: u32) -> String {
+    // The other end's answer and closing, as a flow knows them, are the small letters.
     let flags: String =
-        "FSRPA".chars().enumerate().filter(|(bit, _)| flags >> bit & 1 != 0).map(|(_, f)| f).collect();
+        "FSRPAUca".chars().enumerate().filter(|(bit, _)| flags >> bit & 1 != 0).map(|(_, f)| f).collect();
     let idle = now().saturating_sub(seen);
     let idle = if idle < 30 { String::new() } else { " idle".to_owned() };
     if flags.is_empty() { idle } else { format!(" {flags}{idle}") }
