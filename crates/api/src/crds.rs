@@ -66,7 +66,7 @@ mod tests {
         for (name, least, most, usual) in [
             ("tcpEstablished", 7440, 604_800, 7440),
             ("tcpTransitory", 240, 604_800, 240),
-            ("tcpClosed", 1, 240, 4),
+            ("tcpClosed", 1, 240, 2),
             ("udp", 120, 604_800, 300),
             ("icmp", 60, 604_800, 60),
         ] {

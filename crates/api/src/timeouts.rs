@@ -27,6 +27,6 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { tcp_established: 7440, tcp_transitory: 240, tcp_closed: 4, udp: 300, icmp: 60 }
+        Self { tcp_established: 7440, tcp_transitory: 240, tcp_closed: 2, udp: 300, icmp: 60 }
     }
 }

@@ -150,7 +150,7 @@ fn print(what: &str, runs: &[(f64, f64)]) {
         (sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1])
     };
     let ((wall, least, most), (cpu, ..)) = (of(|r| r.0), of(|r| r.1));
-    println!("{what:<52} {wall:>8.2} ms ({least:.2} to {most:.2}, n={}), on CPU {cpu:.2}", runs.len());
+    println!("{what:<52} {wall:>8.2} ms  ({least:.2} to {most:.2}, n={}), on CPU {cpu:.2}", runs.len());
 }
 
 /// Writes what the controller decided, and the reports of nodes that act on it.

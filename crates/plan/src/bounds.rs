@@ -73,7 +73,7 @@ mod tests {
                  write for example 7440",
                 "spec.timeouts.tcpTransitory: 239 seconds are not from 240 to 604800 (RFC 5382 REQ-5); \
                  write for example 240",
-                "spec.timeouts.tcpClosed: 0 seconds are not from 1 to 240 (RFC 5382 REQ-5); write for example 4",
+                "spec.timeouts.tcpClosed: 0 seconds are not from 1 to 240 (RFC 5382 REQ-5); write for example 2",
                 "spec.timeouts.udp: 119 seconds are not from 120 to 604800 (RFC 4787 REQ-5); \
                  write for example 300",
                 "spec.timeouts.icmp: 59 seconds are not from 60 to 604800 (RFC 5508 REQ-2); write for example 60",

@@ -26,6 +26,7 @@ pub mod range;
 pub mod rules;
 pub mod select;
 mod selection;
+mod spread;
 pub mod tables;
 mod touched;
 pub mod world;

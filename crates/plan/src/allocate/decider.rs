@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use egret_api::ObjectKey;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::Decision;
 use super::candidates::Candidates;
@@ -13,6 +14,7 @@ use super::record;
 use super::status;
 use crate::facts::record_name;
 use crate::inside::ClusterSettings;
+use crate::spread::answers;
 use crate::touched::Touched;
 use crate::world::World;
 
@@ -69,11 +71,15 @@ impl Decider {
         self.claims.settle(world);
         let mut addresses: BTreeSet<IpAddr> = self.claims.by_address.keys().copied().collect();
         addresses.extend(world.records().keys());
-        for address in addresses {
-            self.record(world, address, now);
+        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+        let decide = |address: &IpAddr| record::decide(world, &self.claims, &self.candidates, *address, now);
+        for (address, decided) in addresses.iter().zip(answers(&addresses, decide)) {
+            self.keep_record(world, *address, decided);
         }
-        for key in world.policies().keys().chain(world.pools().keys()) {
-            self.tell(world, key, now);
+        let objects: Vec<&ObjectKey> = world.policies().keys().chain(world.pools().keys()).collect();
+        let teller = status::Teller { world, now, decision: &self.decision, decider: self };
+        for (key, status) in objects.iter().zip(answers(&objects, |key| teller.of(key))) {
+            self.keep_status(key, status);
         }
         self.decision.wake = self.wakes.values().min().copied();
     }
@@ -106,6 +112,10 @@ impl Decider {
     /// Decides the record of an address.
     fn record(&mut self, world: &World, address: IpAddr, now: Timestamp) {
         let decided = record::decide(world, &self.claims, &self.candidates, address, now);
+        self.keep_record(world, address, decided);
+    }
+
+    fn keep_record(&mut self, world: &World, address: IpAddr, decided: record::Decided) {
         let name = record_name(address);
         self.wakes.remove(&address);
         self.unwritten.remove(&address);
@@ -129,8 +139,12 @@ impl Decider {
 
     /// Decides the status of a policy or pool.
     fn tell(&mut self, world: &World, key: &ObjectKey, now: Timestamp) {
-        self.untold.remove(key);
         let status = status::Teller { world, now, decision: &self.decision, decider: self }.of(key);
+        self.keep_status(key, status);
+    }
+
+    fn keep_status(&mut self, key: &ObjectKey, status: Option<(Value, &Value)>) {
+        self.untold.remove(key);
         let Some((status, before)) = status else {
             self.decision.statuses.remove(key);
             return;

@@ -19,19 +19,19 @@ use crate::rules;
 use crate::world::{World, Written};
 
 /// What is known when a status is written.
-pub(crate) struct Teller<'a> {
-    pub world: &'a World,
+pub(crate) struct Teller<'w, 'd> {
+    pub world: &'w World,
     pub now: Timestamp,
-    pub decision: &'a Decision,
-    pub decider: &'a Decider,
+    pub decision: &'d Decision,
+    pub decider: &'d Decider,
 }
 
 /// Reason and message of a condition.
 type Verdict = (Reason, String);
 
-impl<'a> Teller<'a> {
+impl<'w> Teller<'w, '_> {
     /// The status of a policy or pool, and what it is now. `None` if there is no such object.
-    pub fn of(&self, key: &ObjectKey) -> Option<(Value, &'a Value)> {
+    pub fn of(&self, key: &ObjectKey) -> Option<(Value, &'w Value)> {
         if let Some(written) = self.world.pools().get(key) {
             return Some((self.pool(key, written), &written.status));
         }
