@@ -26,8 +26,13 @@ struct search {
 
 static __always_inline __u32 port_of_group(__u64 pod, __u32 group_start, __u8 bits)
 {
-	__u64 hash = (pod ^ group_start) * 0x9e3779b97f4a7c15ULL;
+	__u64 hash = pod ^ group_start;
 
+	/* neighbours differ in their last byte, which the multiplication alone would leave above the bits taken */
+	hash ^= hash >> 33;
+	hash *= 0xff51afd7ed558ccdULL;
+	hash ^= hash >> 33;
+	hash *= 0xc4ceb9fe1a85ec53ULL;
 	return (hash >> 40) & ((1U << (bits & 7)) - 1);
 }
 
