@@ -86,6 +86,9 @@ static __always_inline void touch_flow(struct __sk_buff *skb, const struct flow_
 		} else {
 			expect_more(p, flow);
 		}
+		/* who speaks on after a RST did not mean it: RFC 7857 section 2.2 */
+		if ((flow->flags & TCP_RST) && !(p->tcp_flags & TCP_RST))
+			flow->flags &= ~TCP_RST;
 		if ((flow->flags | p->tcp_flags) != flow->flags)
 			flow->flags |= p->tcp_flags;
 	}

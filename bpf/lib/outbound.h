@@ -111,6 +111,8 @@ static __noinline enum reason pod_error(struct __sk_buff *skb, const struct pack
 	reason = read_quoted(skb, p, &quoted);
 	if (reason != GO_ON)
 		return reason;
+	if (!same(&quoted.dst, &p->src))	/* another pod's business */
+		return DROP_ICMP_UNMATCHED;
 	key.pod = quoted.dst;
 	key.remote = quoted.src;
 	key.pod_port = quoted.dport;
@@ -119,7 +121,7 @@ static __noinline enum reason pod_error(struct __sk_buff *skb, const struct pack
 	if (bpf_map_lookup_elem(&inbound, &key))
 		return PASS_REPLY;
 	found = bpf_map_lookup_elem(&flows, &key);
-	if (!found || !same(&quoted.dst, &p->src))
+	if (!found)
 		return DROP_ICMP_UNMATCHED;
 	from = found->egress;
 	port = found->egress_port;

@@ -66,5 +66,5 @@ static __always_inline bool in_window(const struct packet *p, const struct flow 
 {
 	if (!(flow->flags & TCP_ACK))
 		return (p->tcp_flags & TCP_ACK) && p->ack == flow->expects;
-	return p->seq - flow->expects <= (__u32)0xffff << (flow->scale & 0xf);
+	return p->seq - flow->expects < (__u32)0xffff << (flow->scale & 0xf);
 }
