@@ -162,6 +162,30 @@ static __always_inline __s32 map_port(const struct flow_key *key, struct search 
 	return 0;
 }
 
+static __always_inline void leave_mapping(const struct flow_key *key, const struct addr *egress)
+{
+	struct mapping_key mapping_key;
+	struct mapping *mapping;
+
+	if (key->protocol == IPPROTO_TCP)
+		return;
+	mapping_key_of(key, egress, &mapping_key);
+	mapping = bpf_map_lookup_elem(&mappings, &mapping_key);
+	if (mapping && mapping->flows)
+		__sync_fetch_and_add(&mapping->flows, -1);
+}
+
+/* Ends a flow. Its port towards the remote end is free. */
+static __noinline void end_flow(const struct flow_key *key, const struct flow *flow)
+{
+	struct return_key back_key;
+
+	leave_mapping(key, &flow->egress);
+	return_key_of(key, &flow->egress, flow->egress_port, &back_key);
+	bpf_map_delete_elem(&returns, &back_key);
+	bpf_map_delete_elem(&flows, key);
+}
+
 /* A new flow of the pod by this egress address. GO_ON when `flow` holds it. Not static: the kernel verifies it once. */
 __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const struct flow_key *key, const struct addr *address,
 			 struct flow *flow)
@@ -183,6 +207,7 @@ __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const st
 	search.back.pod = key->pod;
 	search.back.pod_port = key->pod_port;
 	search.back.seen = now_seconds();
+	search.back.link = skb->ifindex;
 	error = p->kind == KIND_TCP ? reserve(&search) : map_port(key, &search, &mapping);
 	switch (error) {
 	case 0:
@@ -196,6 +221,7 @@ __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const st
 	flow->egress = *address;
 	flow->egress_port = search.key.egress_port;
 	flow->seen = search.back.seen;
+	flow->link = skb->ifindex;
 	if (p->kind == KIND_TCP)
 		expect_answer(skb, p, flow);
 	if (bpf_map_update_elem(&flows, key, flow, BPF_NOEXIST)) {

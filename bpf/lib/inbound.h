@@ -37,7 +37,7 @@ static __always_inline enum reason answer_to_pod(struct __sk_buff *skb, const st
 	pod_addr = back->pod;
 	pod_port = back->pod_port;
 	pod = bpf_map_lookup_elem(&pods, &pod_addr);
-	if (!pod)
+	if (!pod || pod->link != back->link)
 		return DROP_POD_GONE;
 	remember(p, FRAGMENT_TO_POD, &pod_addr, p->id, 0);
 	clamp_mss(skb, p, settings);
@@ -70,7 +70,7 @@ static __noinline enum reason error_to_pod(struct __sk_buff *skb, const struct p
 	pod_addr = back->pod;
 	pod_port = back->pod_port;
 	pod = bpf_map_lookup_elem(&pods, &pod_addr);
-	if (!pod)
+	if (!pod || pod->link != back->link)
 		return DROP_POD_GONE;
 	if (!age(skb, p) || !rewrite_quoted(skb, p, &quoted, SOURCE, &pod_addr, pod_port) ||
 	    !rewrite_error(skb, p, DESTINATION, &pod_addr))

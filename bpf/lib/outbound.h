@@ -183,6 +183,10 @@ static __noinline enum reason flow_of(struct __sk_buff *skb, const struct packet
 
 	flow_key_of(p, &key);
 	found = bpf_map_lookup_elem(&flows, &key);
+	if (found && found->link != pod->link) {	/* of a pod that had this address before */
+		end_flow(&key, found);
+		found = NULL;
+	}
 	if (found && has_ports(p)) {
 		touch_flow(skb, &key, found, p);
 		source->addr = found->egress;

@@ -18,19 +18,6 @@ static __always_inline __u32 lifetime(const struct flow_key *key, __u8 sent, __u
 	return timers->icmp;
 }
 
-static __always_inline void leave_mapping(const struct flow_key *key, const struct flow *flow)
-{
-	struct mapping_key mapping_key;
-	struct mapping *mapping;
-
-	if (key->protocol == IPPROTO_TCP)
-		return;
-	mapping_key_of(key, &flow->egress, &mapping_key);
-	mapping = bpf_map_lookup_elem(&mappings, &mapping_key);
-	if (mapping && mapping->flows)
-		__sync_fetch_and_add(&mapping->flows, -1);
-}
-
 static __always_inline void sweep_flow(const struct flow_key *key, struct sweep *sweep)
 {
 	struct flow *flow = bpf_map_lookup_elem(&flows, key);
@@ -56,7 +43,7 @@ static __always_inline void sweep_flow(const struct flow_key *key, struct sweep 
 		if ((__s32)(back->seen - seen) > 0)
 			seen = back->seen;
 	}
-	if (back && pod && pod->rules && egress_entry) {
+	if (back && pod && pod->rules && pod->link == flow->link && egress_entry) {
 		/* a packet may have been seen after this clock was read */
 		if ((__s32)(now - seen) <= (__s32)lifetime(key, flow->flags, received, &egress_entry->timers))
 			return;
@@ -64,9 +51,7 @@ static __always_inline void sweep_flow(const struct flow_key *key, struct sweep 
 	} else {
 		sweep->orphaned++;
 	}
-	leave_mapping(key, flow);
-	bpf_map_delete_elem(&returns, &back_key);
-	bpf_map_delete_elem(&flows, key);
+	end_flow(key, flow);
 }
 
 /* A mapping goes with the second sweep that finds no flow in it: a new one may just be opening. */

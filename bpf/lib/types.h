@@ -128,7 +128,7 @@ struct flow {
 	__u8 scale;		/* TCP: the pod's window is counted in units of 2^scale */
 	__u32 seen;		/* seconds since boot */
 	__u32 expects;		/* TCP: what the pod expects of the other end, host order: see tcp.h */
-	__u32 pad;
+	__u32 link;		/* of the pod: another pod may get the same address later, but not the same link */
 };
 
 struct return_key {
@@ -142,10 +142,11 @@ struct return_key {
 
 struct return_flow {
 	struct addr pod;
+	__u32 link;		/* of the pod */
+	__u32 seen;
 	__be16 pod_port;
 	__u8 flags;		/* TCP flags that the remote end has sent */
-	__u8 pad;
-	__u32 seen;
+	__u8 pad[5];
 };
 
 /* UDP and ICMP echo: a pod's port has one egress port towards everybody (RFC 4787 REQ-1, RFC 5508 REQ-1). */

@@ -239,8 +239,8 @@ pub struct Flow {
     /// TCP, host order: the acknowledgment that would answer the pod's SYN; from its first ACK on, the next byte
     /// that it expects.
     pub expects: u32,
-    /// Zero.
-    pub pad: u32,
+    /// The pod's link: another pod may get its address later.
+    pub link: u32,
 }
 
 /// A flow, as the remote end sees it. Ports in network byte order.
@@ -267,14 +267,16 @@ pub struct ReturnKey {
 pub struct ReturnFlow {
     /// The pod.
     pub pod: Addr,
+    /// The pod's link.
+    pub link: u32,
+    /// Seconds since boot.
+    pub seen: u32,
     /// The pod's port, network byte order.
     pub pod_port: u16,
     /// TCP flags that the remote end has sent.
     pub flags: u8,
     /// Zero.
-    pub pad: u8,
-    /// Seconds since boot.
-    pub seen: u32,
+    pub pad: [u8; 5],
 }
 
 /// A pod's port of UDP or ICMP echo. Ports in network byte order.

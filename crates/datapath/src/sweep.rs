@@ -2,7 +2,7 @@
 //! have ended are judged and removed by a program in the kernel, few in one run: while it runs, its processor carries
 //! no packets.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -59,8 +59,8 @@ struct Pass {
     /// Flows in each block, by egress address and first port.
     blocks: HashMap<(Addr, u16), u64>,
     egress: HashMap<Addr, layout::Egress>,
-    /// Pods that a policy selects.
-    pods: HashSet<Addr>,
+    /// Pods that a policy selects, with their links.
+    pods: HashMap<Addr, u32>,
 }
 
 enum Place {
@@ -95,11 +95,11 @@ impl Pass {
             let (address, entry) = entry.map_err(|error| DatapathError::map("egress", error))?;
             egress.insert(address, entry);
         }
-        let mut pods = HashSet::new();
+        let mut pods = HashMap::new();
         for entry in maps.pods.iter() {
             let (address, pod) = entry.map_err(|error| DatapathError::map("pods", error))?;
             if pod.rules != 0 {
-                pods.insert(address);
+                pods.insert(address, pod.link);
             }
         }
         let place = Place::Flows(Walk::new());
@@ -119,10 +119,11 @@ impl Pass {
                         let block = u16::from_be(flow.egress_port) >> entry.shift << entry.shift;
                         *self.blocks.entry((flow.egress, block)).or_default() += 1;
                     }
-                    let lives = entry.filter(|_| self.pods.contains(&key.pod)).is_some_and(|entry| {
-                        // A packet may have been seen after this clock was read.
-                        now.wrapping_sub(flow.seen) as i32 <= patience(key, flow, &entry.timers) as i32
-                    });
+                    let lives =
+                        entry.filter(|_| self.pods.get(&key.pod) == Some(&flow.link)).is_some_and(|entry| {
+                            // A packet may have been seen after this clock was read.
+                            now.wrapping_sub(flow.seen) as i32 <= patience(key, flow, &entry.timers) as i32
+                        });
                     if !lives {
                         suspects.push(Suspect::flow(key));
                     }

@@ -58,11 +58,11 @@ fn entries(number: u32, now: u32) -> (FlowKey, Flow, ReturnKey, ReturnFlow) {
         ((port as u16).to_be(), 443_u16.to_be(), (port as u16).to_be());
     let key =
         FlowKey { pod: pod.into(), remote: remote.into(), pod_port, remote_port, protocol: 6, pad: [0; 3] };
-    let flow = Flow { egress: addr(EGRESS).into(), egress_port, flags, seen, ..Flow::default() };
+    let flow = Flow { egress: addr(EGRESS).into(), egress_port, flags, seen, link: 1, ..Flow::default() };
     let egress = addr(EGRESS).into();
     let back =
         ReturnKey { egress, remote: remote.into(), egress_port, remote_port, protocol: 6, pad: [0; 3] };
-    let value = ReturnFlow { pod: pod.into(), pod_port, flags: back_flags, pad: 0, seen };
+    let value = ReturnFlow { pod: pod.into(), link: 1, seen, pod_port, flags: back_flags, pad: [0; 5] };
     (key, flow, back, value)
 }
 

@@ -150,6 +150,7 @@ impl World {
         let icmp = protocol == 1 || protocol == 58;
         let remote_port = if icmp { 0 } else { remote.port().to_be() };
         let seen = now().saturating_sub(idle);
+        let link = self.pods.get(&pod.ip()).map_or(self.on.pod, |pod| pod.link);
         self.flows.insert(
             FlowKey {
                 pod: pod.ip().into(),
@@ -165,6 +166,7 @@ impl World {
                 flags: flags.0,
                 seen,
                 expects: EXPECTED,
+                link,
                 ..layout::Flow::default()
             },
         );
@@ -180,10 +182,11 @@ impl World {
             },
             layout::ReturnFlow {
                 pod: pod.ip().into(),
+                link,
+                seen,
                 pod_port: pod.port().to_be(),
                 flags: flags.1,
-                pad: 0,
-                seen,
+                pad: [0; 5],
             },
         );
     }

@@ -19,6 +19,20 @@ fn open(world: &mut World) {
 
 pub fn cases() -> Vec<Case> {
     vec![
+        case(
+            "a connection of a pod that had the address before is not the new pod's",
+            FROM_POD,
+            tcp(POD, OUTSIDE, "A"),
+        )
+        .given(|w| {
+            w.flow(6, POD, OUTSIDE, "10.10.0.11:2000", (0x12, 0x12), 5);
+            w.flows.values_mut().for_each(|flow| flow.link += 1000);
+        })
+        .is("DROP_NO_FLOW")
+        .and(&[
+            "- flow tcp 10.244.1.10:41000>198.51.100.9:443 = 10.10.0.11:2000 SA",
+            "- return tcp 198.51.100.9:443>10.10.0.11:2000 = 10.244.1.10:41000 SA",
+        ]),
         case("the pod goes on", FROM_POD, tcp(POD, OUTSIDE, "A"))
             .given(open)
             .is("SENT_OVERLAY")

@@ -40,11 +40,11 @@ pub fn cases() -> Vec<Case> {
             .is("SENT_POD")
             .leaves_as("host>pod tcp 198.51.100.9:443>10.244.1.10:41000 R ttl=63")
             .and(ENDED),
-        back("a RST at the end of the pod's window", reset(EXPECTED + 0xffff))
+        back("a RST at the end of the pod's window", reset(EXPECTED + 0xfffe))
             .is("SENT_POD")
             .leaves_as("host>pod tcp 198.51.100.9:443>10.244.1.10:41000 R ttl=63")
             .and(ENDED),
-        back("a RST beyond the pod's window", reset(EXPECTED + 0x1_0000)).is("DROP_OUT_OF_WINDOW"),
+        back("a RST beyond the pod's window", reset(EXPECTED + 0xffff)).is("DROP_OUT_OF_WINDOW"),
         back("a RST before what the pod expects", reset(EXPECTED - 1)).is("DROP_OUT_OF_WINDOW"),
         back("a RST beyond the pod's window, IPv6", tcp(OUTSIDE6, EGRESS6, "R").numbers(0x8000_0000, 0))
             .is("DROP_OUT_OF_WINDOW"),

@@ -80,6 +80,12 @@ pub fn cases() -> Vec<Case> {
                 w.pods.remove(&addr("10.244.1.10"));
             })
             .is("DROP_POD_GONE"),
+        back("the pod's address is another pod's now", udp(OUTSIDE, TO))
+            .given(|w| {
+                flows(w);
+                w.returns.values_mut().for_each(|back| back.link += 1000);
+            })
+            .is("DROP_POD_GONE"),
         back("time to live is used up", udp(OUTSIDE, TO).ttl(1)).is("DROP_TTL"),
         back("not from a node of the cluster", udp(OUTSIDE, TO))
             .came_by("10.0.0.66 to-pod")
