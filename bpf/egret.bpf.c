@@ -122,11 +122,18 @@ int from_wire(struct __sk_buff *skb)
 }
 
 /* Without tunnel the sender is known by its link-layer address, as it is by the outer address with one. */
+static __always_inline bool came_from(struct __sk_buff *skb, const struct addr *sender)
+{
+	const struct node *node = bpf_map_lookup_elem(&nodes, sender);
+	const struct ethhdr *eth = bytes(skb, 0, sizeof(*eth));
+
+	return eth && node && node->on_link && !__builtin_memcmp(eth->h_source, node->mac, ETH_ALEN);
+}
+
 static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 {
 	const struct settings *settings = node_settings();
 	const struct served *served_entry;
-	const struct node *node;
 	struct packet p = {};
 	struct addr sender;
 	struct ethhdr *eth;
@@ -143,20 +150,20 @@ static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 		if (read_ports(skb, &p) != GO_ON)
 			return DROP_MALFORMED;
 		reason = sender_of(skb, &p, served_entry, &sender);
-		if (reason != GO_ON)
+		if (reason == GO_ON && !came_from(skb, &sender))
+			reason = DROP_FOREIGN_OUTER;
+		if (reason == GO_ON)
+			return asks_about_link(&p) ? answer_link_probe(skb, &p, settings) :
+						     forward_out(skb, &p, settings, &sender, served_entry);
+		/* another gateway may have turned it back, to a pod of this node */
+		if (!bpf_map_lookup_elem(&egress, &p.dst))
 			return reason;
-		node = bpf_map_lookup_elem(&nodes, &sender);
-		eth = bytes(skb, 0, sizeof(*eth));
-		if (!eth || !node || !node->on_link || __builtin_memcmp(eth->h_source, node->mac, ETH_ALEN))
-			return DROP_FOREIGN_OUTER;
-		if (asks_about_link(&p))
-			return answer_link_probe(skb, &p, settings);
-		return forward_out(skb, &p, settings, &sender, served_entry);
+	} else {
+		if (!bpf_map_lookup_elem(&egress, &p.dst))
+			return PASS_NOT_EGRESS;
+		if (read_ports(skb, &p) != GO_ON)
+			return DROP_MALFORMED;
 	}
-	if (!bpf_map_lookup_elem(&egress, &p.dst))
-		return PASS_NOT_EGRESS;
-	if (read_ports(skb, &p) != GO_ON)
-		return DROP_MALFORMED;
 	/* at a gateway that has its only wire here, it may be anybody's */
 	served_entry = bpf_map_lookup_elem(&served, &p.dst);
 	if (served_entry)
