@@ -3,10 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod diagnosis;
+mod exchange;
+mod exhaustion;
 mod fail_closed;
+mod families;
+mod hairpin;
 mod harness;
 mod house;
 mod input;
+mod mtu;
+mod neighbours;
 mod scale;
 mod sources;
 mod survival;
