@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use etherparse::{IpNumber, LaxIpPayloadSlice, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
 use crate::names::name;
 use crate::packet::checksum;
@@ -63,10 +63,9 @@ fn piece(text: &mut String, packet: &LaxSlicedPacket, src: IpAddr, dst: IpAddr) 
             let (at, more) = (fragment.fragment_offset().value(), fragment.more_fragments());
             (at, more, ip.payload().payload)
         }
-        _ => {
-            let _ = write!(text, "ip {src}>{dst}");
-            return;
-        }
+        Some(LaxNetSlice::Ipv4(ip)) => return cut(text, ip.payload(), src, dst),
+        Some(LaxNetSlice::Ipv6(ip)) => return cut(text, ip.payload(), src, dst),
+        _ => return,
     };
     let more = if more { "+" } else { "" };
     let _ = match at {
@@ -75,6 +74,17 @@ fn piece(text: &mut String, packet: &LaxSlicedPacket, src: IpAddr, dst: IpAddr) 
             write!(text, "piece 0{more} {}>{}", end(src, port(0)), end(dst, port(2)))
         }
         at => write!(text, "piece {at}{more} {src}>{dst}"),
+    };
+}
+
+/// No transport header that can be read; of one that is cut off, the ports.
+fn cut(text: &mut String, payload: &LaxIpPayloadSlice, src: IpAddr, dst: IpAddr) {
+    let _ = match (payload.ip_number, payload.payload) {
+        (IpNumber::TCP, [a, b, c, d, ..]) => {
+            let ports = [u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])];
+            write!(text, "cut tcp {}>{}", end(src, ports[0]), end(dst, ports[1]))
+        }
+        _ => write!(text, "ip {src}>{dst}"),
     };
 }
 

@@ -76,6 +76,11 @@ fn datagrams_in_pieces() {
 }
 
 #[test]
+fn what_the_rfcs_ask() {
+    run(cases::rfc::cases());
+}
+
+#[test]
 fn answers_for_held_addresses() {
     run(cases::neighbours::cases());
 }

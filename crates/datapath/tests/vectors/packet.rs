@@ -15,6 +15,7 @@ pub struct Packet {
     transport: Vec<u8>,
     /// Offset of the transport checksum.
     checksum: Option<usize>,
+    ip_options: Vec<u8>,
     extensions: Vec<(u8, Vec<u8>)>,
     fragment: Option<(u16, bool)>,
     dont_fragment: bool,
@@ -41,6 +42,7 @@ fn ip(src: &str, dst: &str, protocol: u8, transport: Vec<u8>, checksum: Option<u
         protocol,
         transport,
         checksum,
+        ip_options: Vec::new(),
         extensions: Vec::new(),
         fragment: None,
         dont_fragment: false,
@@ -217,6 +219,12 @@ impl Packet {
         self
     }
 
+    /// Adds IPv4 options, a multiple of four bytes.
+    pub fn ip_options(mut self, options: &[u8]) -> Self {
+        self.ip_options = options.to_vec();
+        self
+    }
+
     /// Puts an IPv6 extension header in front of the transport.
     pub fn extension(mut self, kind: u8, eights: usize) -> Self {
         self.extensions.push((kind, vec![0; eights * 8]));
@@ -247,8 +255,9 @@ impl Packet {
         match (self.src, self.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 frame.extend([0x08, 0x00]);
-                let mut header = vec![0x45, 0];
-                header.extend((20 + transport.len() as u16).to_be_bytes());
+                let words = 5 + self.ip_options.len() / 4;
+                let mut header = vec![0x40 | words as u8, 0];
+                header.extend(((4 * words + transport.len()) as u16).to_be_bytes());
                 let (offset, more) = self.fragment.unwrap_or((0, false));
                 header.extend([0, 7]);
                 let flags = if more { 0x2000 } else { 0 } | if self.dont_fragment { 0x4000 } else { 0 };
@@ -256,6 +265,7 @@ impl Packet {
                 header.extend([self.ttl, self.protocol, 0, 0]);
                 header.extend(src.octets());
                 header.extend(dst.octets());
+                header.extend(&self.ip_options);
                 let sum = checksum(&[&header]);
                 header[10..12].copy_from_slice(&sum.to_be_bytes());
                 frame.extend(header);

@@ -13,6 +13,7 @@ pub mod neighbours;
 pub mod opening;
 pub mod probes;
 pub mod returning;
+pub mod rfc;
 pub mod steering;
 mod sweep;
 pub mod telling;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Case> {
         neighbours::cases(),
         probes::cases(),
         underlay::cases(),
+        rfc::cases(),
     ]
     .into_iter()
     .flatten()
