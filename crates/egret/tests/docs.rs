@@ -1,6 +1,8 @@
 //! The pages say what the program knows.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's verdict")]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// The first column of a page's tables, as far as it is code.
 fn first_column(page: &str) -> BTreeSet<&str> {
@@ -16,11 +18,123 @@ fn the_page_of_reasons_lists_every_verdict_and_every_condition_and_no_other() {
 }
 
 #[test]
+fn the_page_of_reasons_says_of_each_verdict_what_the_header_says() {
+    let page = include_str!("../../../docs/reasons.md");
+    for (name, meaning) in egret_datapath::REASONS {
+        let row = format!("| `{name}` | {meaning} |");
+        assert!(page.contains(&row), "docs/reasons.md does not have: {row}");
+    }
+}
+
+#[test]
 fn the_readme_prints_the_commands_that_exist() {
     let readme = include_str!("../../../README.md");
     let makefile = include_str!("../../../Makefile");
     for target in ["demo", "test", "bench"] {
         assert!(readme.contains(&format!("make {target}")), "README: make {target}");
         assert!(makefile.contains(&format!("\n{target}:")), "Makefile: {target}");
+    }
+}
+
+const NAT: &str = include_str!("../../../docs/nat.md");
+
+/// The rows of the tables of requirements, as RFC and columns.
+fn requirements() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut rfc = "";
+    let mut rows = Vec::new();
+    for line in NAT.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            rfc = heading.strip_prefix("RFC ").map_or("", |rest| rest.split(':').next().unwrap_or(""));
+        } else if !rfc.is_empty() && line.starts_with("| ") && !line.starts_with("| requirement") {
+            rows.push((rfc, line.trim_matches('|').split(" | ").map(str::trim).collect()));
+        }
+    }
+    rows
+}
+
+/// What stands in code, in a text.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// All sources of tests, and the names of golden scenarios.
+fn sources(directory: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        } else if path.parent().is_some_and(|parent| parent.ends_with("golden")) {
+            text.push_str(&format!("\nfn {}(\n", path.file_stem().unwrap().to_string_lossy()));
+        }
+    }
+}
+
+/// A vector's name is text in the sources, all other tests are functions.
+#[test]
+fn every_test_that_the_page_of_nat_names_exists() {
+    let mut text = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut text);
+    let exists = |name: &str| {
+        text.contains(&format!("fn {name}(")) || text.contains(&format!("{:?}", name).replace('\\', ""))
+    };
+    let missing: Vec<&str> = requirements()
+        .iter()
+        .flat_map(|(_, columns)| quoted(columns[2]).filter(|name| !exists(name)).collect::<Vec<_>>())
+        .collect();
+    assert!(missing.is_empty(), "no test has the name of\n{}", missing.join("\n"));
+}
+
+#[test]
+fn every_row_of_the_page_of_nat_has_its_four_columns_and_says_what_shows_it() {
+    for (rfc, columns) in requirements() {
+        assert_eq!(columns.len(), 4, "RFC {rfc}: {columns:?}");
+        assert!(columns.iter().all(|column| !column.is_empty()), "RFC {rfc}: {columns:?}");
+        assert!(columns[2] == "—" || quoted(columns[2]).count() > 0, "RFC {rfc}: {columns:?}");
+    }
+}
+
+#[test]
+fn the_page_of_nat_has_a_row_for_every_requirement() {
+    let rows: BTreeSet<(&str, String)> = requirements()
+        .iter()
+        .flat_map(|(rfc, columns)| {
+            let names = columns[0].split([' ', ',']).take_while(|word| {
+                word.is_empty() || word.starts_with("REQ-") || word.starts_with(|c: char| c.is_ascii_digit())
+            });
+            names.filter(|word| !word.is_empty()).map(|word| (*rfc, word.to_owned())).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut all: Vec<(&str, String)> = Vec::new();
+    for (rfc, last, parts) in [
+        ("4787", 14, &["3a", "5a", "5b", "5c", "6a", "8a", "9a", "10a", "12a", "12b", "13a", "14a"][..]),
+        ("5382", 10, &["2a", "3a", "3b", "4a", "5a", "8a"]),
+        ("5508", 11, &["1a", "2a", "3a", "3b", "3c", "3d", "4a", "4b", "4c", "5a", "5b", "5c", "7a"]),
+        ("5508", 0, &["10a", "10b", "10c", "10d", "10e", "10f"]),
+        ("6888", 15, &["4A", "4B", "4C", "5A", "5B", "11A", "11B", "11C", "11D"]),
+    ] {
+        let whole = (1..=last).map(|number: u32| number.to_string());
+        let parts = parts.iter().map(|part| (*part).to_owned());
+        all.extend(whole.chain(parts).map(|name| (rfc, format!("REQ-{name}"))));
+    }
+    all.extend((2..=12).map(|section: u32| ("7857", section.to_string())));
+    all.extend(["2.1", "2.2", "7.1"].map(|section| ("7857", section.to_owned())));
+    // These two stand for their parts, or are divided into them.
+    let parted = |(rfc, name): &(&str, String)| {
+        matches!((*rfc, name.as_str()), ("5508", "REQ-10") | ("6888", "REQ-11"))
+    };
+    let missing: Vec<_> = all.iter().filter(|name| !parted(name) && !rows.contains(*name)).collect();
+    assert!(missing.is_empty(), "docs/nat.md has no row for {missing:?}");
+    let unknown: Vec<_> = rows.iter().filter(|row| !all.contains(row)).collect();
+    assert!(unknown.is_empty(), "docs/nat.md has rows for what is no requirement: {unknown:?}");
+}
+
+#[test]
+fn the_page_of_nat_prints_the_usual_times() {
+    let usual = serde_json::to_value(egret_api::Timeouts::default()).unwrap();
+    for (name, seconds) in usual.as_object().unwrap() {
+        let row = format!("| `{name}` | {seconds} |");
+        assert!(NAT.contains(&row), "docs/nat.md does not have: {row}");
     }
 }
