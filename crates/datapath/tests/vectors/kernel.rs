@@ -20,6 +20,11 @@ use crate::world::{Interfaces, World, now};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tunnel.bpf.o"));
 
+/// The object, or the one that scripts/mutants made.
+fn object() -> Vec<u8> {
+    std::env::var_os("EGRET_TEST_OBJECT").map_or_else(|| OBJECT.to_vec(), |path| std::fs::read(path).unwrap())
+}
+
 /// Small enough for a test to fill.
 pub const MOST_FLOWS: u32 = 64;
 
@@ -47,19 +52,36 @@ pub struct Kernel {
     sweep_state: Array<MapData, layout::Sweep>,
     suspects: Array<MapData, layout::Suspect>,
     tunnel: Array<MapData, Tunnel>,
+    pub fate: Array<MapData, Fate>,
 }
 
 /// The mirror of `struct tunnel` of tunnel.bpf.c.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tunnel {
-    node: Addr,
-    vni: u32,
-    refuse: u32,
+pub struct Tunnel {
+    pub node: Addr,
+    pub vni: u32,
+    pub refuse: u32,
+    /// Of a packet that was seen: its index in the list of verdicts.
+    pub verdict: u32,
+    pub pad: u32,
 }
 
 // SAFETY: repr(C), integers and bytes only, and the padding up to the alignment is a field.
 unsafe impl Pod for Tunnel {}
+
+/// The mirror of `struct fate` of tunnel.bpf.c.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fate {
+    /// The second that it is for the programs.
+    pub now: u64,
+    /// What their random numbers come of; not zero.
+    pub dice: u64,
+}
+
+// SAFETY: repr(C), two integers of the same size.
+unsafe impl Pod for Fate {}
 
 /// What a run did.
 pub struct Outcome {
@@ -79,7 +101,7 @@ impl Kernel {
             .map_max_entries("returns", MOST_FLOWS)
             .map_max_entries("mappings", MOST_FLOWS)
             .map_max_entries("owners", MOST_FLOWS)
-            .load(OBJECT)
+            .load(&object())
             .unwrap();
         for (name, program) in ebpf.programs_mut() {
             if !name.starts_with("with_tunnel_") && name != "sweep" && name != "to_pod" {
@@ -110,6 +132,7 @@ impl Kernel {
             sweep_state: typed(&mut ebpf, "sweep_state"),
             suspects: typed(&mut ebpf, "suspects"),
             tunnel: typed(&mut ebpf, "tunnel"),
+            fate: typed(&mut ebpf, "fate"),
             ebpf,
         }
     }
@@ -117,6 +140,7 @@ impl Kernel {
     /// Makes the maps hold exactly this.
     pub fn fill(&mut self, world: &World) {
         self.refuses = world.kernel_refuses;
+        self.fate.set(0, Fate { now: now().into(), dice: 1 }, 0).unwrap();
         self.settings.set(0, world.settings, 0).unwrap();
         clear_trie(&mut self.inside);
         clear_trie(&mut self.rules);
@@ -210,7 +234,7 @@ impl Kernel {
                 ctx_in: Some(&context),
                 ..TestRunOptions::new()
             })
-            .unwrap();
+            .unwrap_or_else(|error| panic!("{program} of {} bytes {frame:02x?}: {error}", frame.len()));
         out.truncate(result.data_size_out as usize);
         (result.return_value, out)
     }

@@ -7,9 +7,18 @@ struct tunnel {
 	struct addr node;
 	__u32 vni;		/* 0: none */
 	__u32 refuse;		/* of a packet that comes: the kernel refuses to redirect it */
+	__u32 verdict;		/* of a packet that was seen */
+	__u32 pad;
 };
 
-struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, __u32); __type(value, struct tunnel); } tunnel SEC(".maps");
+/* A clock and dice of the test's own, so that a run comes out the same again. */
+struct fate {
+	__u64 now;		/* seconds; 0: the kernel's clock and dice */
+	__u64 dice;
+};
+
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, __u32); __type(value, struct tunnel); __uint(pinning, LIBBPF_PIN_BY_NAME); } tunnel SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct fate); __uint(pinning, LIBBPF_PIN_BY_NAME); } fate SEC(".maps");
 
 #define CAME_BY 0
 #define LEAVES_BY 1
@@ -27,6 +36,35 @@ static __always_inline bool refused(void)
 	return from && from->refuse;
 }
 
+static __always_inline struct fate *own_fate(void)
+{
+	__u32 zero = 0;
+	struct fate *own = bpf_map_lookup_elem(&fate, &zero);
+
+	return own && own->now ? own : NULL;
+}
+
+static __always_inline __u64 nanoseconds(void)
+{
+	struct fate *own = own_fate();
+
+	return own ? own->now * 1000000000ULL : bpf_ktime_get_coarse_ns();
+}
+
+static __always_inline __u32 thrown(void)
+{
+	struct fate *own = own_fate();
+
+	if (!own)
+		return bpf_get_prandom_u32();
+	own->dice ^= own->dice << 13;	/* xorshift64 */
+	own->dice ^= own->dice >> 7;
+	own->dice ^= own->dice << 17;
+	return own->dice >> 32;
+}
+
+#define bpf_ktime_get_coarse_ns() nanoseconds()
+#define bpf_get_prandom_u32() thrown()
 #define bpf_redirect(...) (refused() ? TC_ACT_SHOT : bpf_redirect(__VA_ARGS__))
 #define bpf_redirect_peer(...) (refused() ? TC_ACT_SHOT : bpf_redirect_peer(__VA_ARGS__))
 #define bpf_redirect_neigh(...) (refused() ? TC_ACT_SHOT : bpf_redirect_neigh(__VA_ARGS__))
@@ -72,19 +110,40 @@ static __always_inline void leave(struct __sk_buff *skb)
 	to->vni = key.tunnel_id;
 }
 
-#define BETWEEN(program, ...) \
+static __always_inline void note(enum reason reason)
+{
+	struct tunnel *to = tunnel_of(LEAVES_BY);
+
+	if (to)
+		to->verdict = reason;
+}
+
+#define BETWEEN(program, packet) \
 	SEC("classifier") \
 	int with_tunnel_##program(struct __sk_buff *skb) \
 	{ \
-		int verdict; \
+		enum reason reason; \
+		int answer; \
 		come(skb); \
-		verdict = __VA_ARGS__; \
+		reason = packet(skb); \
+		answer = finish(skb, reason); \
 		leave(skb); \
-		return verdict; \
+		note(reason); \
+		return answer; \
 	}
 
-BETWEEN(from_pod, finish(skb, pod_packet(skb)))
-BETWEEN(from_overlay, finish(skb, overlay_packet(skb)))
-BETWEEN(to_overlay, leave_by_overlay(skb))
-BETWEEN(from_wire, finish(skb, wire_packet(skb)))
-BETWEEN(from_underlay, finish(skb, underlay_packet(skb)))
+BETWEEN(from_pod, pod_packet)
+BETWEEN(from_overlay, overlay_packet)
+BETWEEN(from_wire, wire_packet)
+BETWEEN(from_underlay, underlay_packet)
+
+SEC("classifier")
+int with_tunnel_to_overlay(struct __sk_buff *skb)
+{
+	int answer;
+
+	come(skb);
+	answer = leave_by_overlay(skb);
+	leave(skb);
+	return answer;
+}

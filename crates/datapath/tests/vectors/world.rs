@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use egret_datapath::layout::{self, Addr, FlowKey, FragmentKey, MappingKey, OwnerKey, ReturnKey};
 use ipnet::IpNet;
-use nix::time::{ClockId, clock_gettime};
 
 use crate::names::{HOST, POD, mac};
 
@@ -320,9 +319,9 @@ pub const TIMERS: layout::Timers =
 /// What pods of flows that are there from the start expect of the other end.
 pub const EXPECTED: u32 = 1;
 
-/// Seconds of the clock that the programs read.
+/// The second that it is for the programs: it does not end between a world and its packet.
 pub fn now() -> u32 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap().tv_sec() as u32
+    100_000
 }
 
 fn end(address: Addr, port: u16) -> String {
