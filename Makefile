@@ -1,11 +1,13 @@
 # make demo   the main job on real packets: a cluster in network namespaces, a gateway killed, connections counted
 # make test   formatter, lints, unit, golden, property, kernel vector and lab tests
+# make fuzz   more of the kernel's programs against their model, and more hostile frames (STEPS and FRAMES say how many)
+# make mutants  bugs planted in the kernel's programs: each must fail a test
 # make bench  ratios against plain routing and against the rule sets of other systems
 # All need root and Debian; each installs what it lacks.
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test bench lint crds tools
+.PHONY: demo test fuzz mutants bench lint crds tools
 
 demo: tools
 	cargo build --locked --bin egret
@@ -13,6 +15,17 @@ demo: tools
 
 test: tools lint
 	cargo test --locked --workspace
+
+STEPS ?= 20000000
+FRAMES ?= 20000000
+
+# Another seed each time; a failure names the seed of its world, which belongs into tests/model/main.rs then.
+fuzz: tools
+	EGRET_MODEL_STEPS=$(STEPS) EGRET_FUZZ_FRAMES=$(FRAMES) EGRET_SEED=$${EGRET_SEED:-$$(date +%s)} \
+		cargo test --locked -p egret-datapath --test model -- --nocapture
+
+mutants: tools
+	scripts/mutants
 
 lint: tools
 	cargo fmt --all --check

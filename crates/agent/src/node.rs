@@ -176,9 +176,8 @@ impl<K: Kernel> Node<K> {
         self.working = working;
     }
 
-    /// Goes on removing idle flows and counting the others. When it is through, returns the number of flows, and how
-    /// long it took.
-    pub(crate) fn sweep(&mut self) -> Option<(u32, Duration)> {
+    /// Goes on removing idle flows and counting the others. Returns the number of flows when it is through.
+    pub(crate) fn sweep(&mut self) -> Option<u32> {
         match self.kernel.sweep() {
             Ok(None) => None,
             Ok(Some(sweep)) => {
@@ -187,11 +186,11 @@ impl<K: Kernel> Node<K> {
                 };
                 self.used = sweep.use_.into_iter().map(used).collect();
                 self.flows = sweep.kept;
-                Some((sweep.kept, sweep.took))
+                Some(sweep.kept)
             }
             Err(error) => {
                 tracing::warn!("flows are not swept: {error}");
-                Some((self.flows, Duration::ZERO))
+                Some(self.flows)
             }
         }
     }
