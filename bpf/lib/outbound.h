@@ -121,7 +121,7 @@ static __noinline enum reason pod_error(struct __sk_buff *skb, const struct pack
 	if (bpf_map_lookup_elem(&inbound, &key))
 		return PASS_REPLY;
 	found = bpf_map_lookup_elem(&flows, &key);
-	if (!found)
+	if (!found || found->link != skb->ifindex)
 		return DROP_ICMP_UNMATCHED;
 	from = found->egress;
 	port = found->egress_port;

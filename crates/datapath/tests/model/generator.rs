@@ -79,7 +79,11 @@ impl Generator {
     fn pods(&mut self, nat: &Nat) -> Step {
         let family = self.family();
         let pod = addr(PODS[family][self.dice.below(3)]);
-        if nat.world.pods.contains_key(&pod) { Step::PodGone(pod) } else { Step::PodBack(pod, self.dice.percent(50)) }
+        if nat.world.pods.contains_key(&pod) {
+            Step::PodGone(pod)
+        } else {
+            Step::PodBack(pod, self.dice.percent(50))
+        }
     }
 
     fn egress_entry(&mut self, nat: &Nat) -> Step {

@@ -84,3 +84,16 @@ fn a_mapping_used_between_two_sweeps_is_not_idle() {
         step(Step::Sweep);
     });
 }
+
+#[test]
+fn a_pod_does_not_complain_of_who_had_its_address_before() {
+    play("a pod with another's address", |step| {
+        step(Step::Packet(Place::FromPod(false), packet((A, 41000), (OUTSIDE, 53), Body::Udp)));
+        step(Step::PodGone(addr(A)));
+        step(Step::PodBack(addr(A), true));
+        let about = Quote { protocol: 17, src: at(addr(OUTSIDE), 53), dst: at(addr(A), 41000) };
+        let error = Body::Error(Complaint { kind: 3, code: 3, mtu: 0, about });
+        let error = Packet { size: 68, ..packet((A, 0), (OUTSIDE, 0), error) };
+        step(Step::Packet(Place::FromPod(true), error));
+    });
+}

@@ -116,7 +116,10 @@ impl Nat {
                     Body::Tcp(segment) => Connection::opened(segment),
                     _ => Connection::default(),
                 };
-                self.flows.insert(id, Flow { outside, link: pod.link, pod_seen: self.now, remote_seen: self.now, tcp });
+                self.flows.insert(
+                    id,
+                    Flow { outside, link: pod.link, pod_seen: self.now, remote_seen: self.now, tcp },
+                );
                 Ok(Ok(outside))
             }
             Err("DROP_NO_PORT") => Ok(Err(self.tell(p, back, Why::NoPort))),
@@ -182,7 +185,11 @@ impl Nat {
         if mine.is_some_and(|id| self.inbound.contains(&id)) {
             return Answer::only("PASS_REPLY");
         }
-        let Some(outside) = mine.and_then(|id| self.flows.get(&id)).filter(|flow| flow.link == pod.link).map(|flow| flow.outside) else {
+        let Some(outside) = mine
+            .and_then(|id| self.flows.get(&id))
+            .filter(|flow| flow.link == pod.link)
+            .map(|flow| flow.outside)
+        else {
             let selected = self.rule(p, pod.rules).is_some();
             return Answer::only(if selected { "DROP_ICMP_UNMATCHED" } else { "PASS_ORDINARY" });
         };
