@@ -41,6 +41,13 @@ static __always_inline bool within_budget(void)
 	return budget->spent++ < COMPLAINTS_PER_SECOND;
 }
 
+/* Redirects and source quenches are errors as well, though none that a NAT hands on. */
+static __always_inline bool is_error(const struct packet *p)
+{
+	return p->kind == KIND_ICMP_ERROR ||
+	       (p->kind == KIND_OTHER && (p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6));
+}
+
 static __always_inline bool no_single_host(const struct addr *addr)
 {
 	__u8 first = is_v4(addr) ? addr->bytes[12] : addr->bytes[0];
@@ -170,7 +177,7 @@ __noinline int complain(struct __sk_buff *skb, const struct packet *p, enum comp
 	if (!p || !settings)
 		return 0;
 	from = p->family == 4 ? &settings->hop4 : &settings->hop6;
-	if ((!from->halves[0] && !from->halves[1]) || p->piece == LATER_FRAGMENT || p->kind == KIND_ICMP_ERROR ||
+	if ((!from->halves[0] && !from->halves[1]) || p->piece == LATER_FRAGMENT || is_error(p) ||
 	    no_single_host(&p->src) || no_single_host(&p->dst) || !within_budget())
 		return 0;
 	sum = cut_and_sum(skb, p, &length);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Where a TCP connection stands, as far as its end must be told from a forgery (RFC 5382 REQ-10, RFC 5961). A flow
+/* Where a TCP connection stands, as far as its end must be told from a forgery (RFC 5961, RFC 7857 section 2.2). A flow
  * remembers what the pod expects: until its first ACK the acknowledgment of its SYN, then the next byte. */
 #pragma once
 #include "packet.h"

@@ -1,5 +1,5 @@
-//! A connection ends for us when it ends for its ends: a RST or FIN that the pod would not take says nothing (RFC 5382
-//! REQ-10, RFC 5961, RFC 7857 section 2.2).
+//! A connection ends for us when it ends for its ends: a RST or FIN that the pod would not take says nothing (RFC 5961,
+//! RFC 7857 section 2.2).
 
 use crate::case::{Case, FROM_OVERLAY, FROM_POD, case};
 use crate::packet::{Packet, tcp};

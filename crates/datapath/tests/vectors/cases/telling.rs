@@ -147,6 +147,8 @@ pub fn cases() -> Vec<Case> {
             unreachable("10.244.1.10", "198.51.100.9", udp(OUTSIDE, POD)).ttl(1),
         )
         .is("DROP_TTL"),
+        of_pod("nobody is told about a redirect", other("10.244.1.10", "198.51.100.9", 1).word(0, 0x0501))
+            .is("DROP_PROTOCOL"),
         at_gateway("no hop is left at the gateway", udp(EGRESS, OUTSIDE).ttl(1))
             .is("TOLD_TTL")
             .leaves_as(
