@@ -41,7 +41,7 @@ pub struct Sweep {
 pub struct AddressUse {
     /// Flows.
     pub flows: u64,
-    /// First ports of the blocks that hold flows, sorted.
+    /// First ports of the blocks that hold flows or mappings, sorted.
     pub busy_blocks: Vec<u16>,
 }
 
@@ -112,8 +112,8 @@ impl Pass {
                     self.found.kept += 1;
                     let entry = self.egress.get(&flow.egress);
                     if let Some(entry) = entry {
-                        let block = u16::from_be(flow.egress_port) >> entry.shift << entry.shift;
-                        *self.blocks.entry((flow.egress, block)).or_default() += 1;
+                        *self.blocks.entry((flow.egress, block_of(flow.egress_port, entry))).or_default() +=
+                            1;
                     }
                     let lives =
                         entry.filter(|_| self.pods.get(&key.pod) == Some(&flow.link)).is_some_and(|entry| {
@@ -129,6 +129,10 @@ impl Pass {
             }
             Place::Mappings(walk) => {
                 let see = |key: &MappingKey, mapping: &Mapping| {
+                    // Its next flow has the same port, so the block may not be given away before it is gone.
+                    if let Some(entry) = self.egress.get(&key.egress) {
+                        self.blocks.entry((key.egress, block_of(mapping.egress_port, entry))).or_default();
+                    }
                     if mapping.flows == 0 {
                         suspects.push(Suspect::mapping(key));
                     }
@@ -181,6 +185,11 @@ impl Pass {
         }
         Sweep { use_, ..self.found }
     }
+}
+
+/// First port of the block that a port, in network byte order, is in.
+fn block_of(port: u16, entry: &layout::Egress) -> u16 {
+    u16::from_be(port) >> entry.shift << entry.shift
 }
 
 /// Idle seconds after which a flow is looked at more closely: never longer than it may live.

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, Map, MapData};
-use egret_datapath::layout::{FLOW_ANSWERED, FLOW_CLOSING, Flow, FlowKey, ReturnFlow, ReturnKey};
+use egret_datapath::layout::{
+    FLOW_ANSWERED, FLOW_CLOSING, Flow, FlowKey, Mapping, MappingKey, ReturnFlow, ReturnKey,
+};
 use egret_datapath::{Attach, Config, Datapath, Sweep};
 use egret_plan::Change;
 use egret_plan::tables::{EgressEntry, Path as Way, PodEntry, Timers};
@@ -122,6 +124,18 @@ fn a_million_flows_are_held_and_what_ended_goes() {
             returns.insert(back, ReturnFlow { seen: age(value.seen), ..value }, 0).unwrap();
         }
 
+        let mut mappings: HashMap<_, MappingKey, Mapping> = pinned(&maps, "mappings");
+        let key = MappingKey {
+            pod: addr(POD).into(),
+            egress: addr(EGRESS).into(),
+            pod_port: 7_u16.to_be(),
+            protocol: 17,
+            pad: [0; 5],
+        };
+        let unused = 20 * 1024_u16;
+        let mapping = Mapping { egress_port: (unused + 5).to_be(), ..Mapping::default() };
+        mappings.insert(key, mapping, 0).unwrap();
+
         let each = FLOWS / 100;
         let (found, longest, all) = sweep(&mut datapath);
         println!("with {} to remove: {all:?}, longest slice {longest:?}", 3 * each);
@@ -129,6 +143,11 @@ fn a_million_flows_are_held_and_what_ended_goes() {
         let (found, longest, all) = sweep(&mut datapath);
         println!("with nothing to remove: {all:?}, longest slice {longest:?}");
         assert_eq!((found.expired, found.orphaned, found.kept), (0, 0, FLOWS - 3 * each));
+        assert!(
+            found.use_[&addr(EGRESS)].busy_blocks.contains(&unused),
+            "a mapping without flows keeps its block"
+        );
+        let (found, ..) = sweep(&mut datapath);
         let used = &found.use_[&addr(EGRESS)];
         assert_eq!(used.flows, u64::from(found.kept));
         let blocks: Vec<u16> = (1..=16).map(|block| block * 1024).collect();
