@@ -1,7 +1,7 @@
 # make demo   the main job on real packets: a cluster in network namespaces, a gateway killed, connections counted
 # make test   formatter, lints, unit, golden, property, kernel vector and lab tests
 # make fuzz   more of the kernel's programs against their model, and more hostile frames (STEPS and FRAMES say how many)
-# make mutants  bugs planted in the kernel's programs: each must fail a test
+# make mutants   bugs planted in the kernel's programs: each must fail a test
 # make bench  ratios against plain routing and against the rule sets of other systems
 # All need root and Debian; each installs what it lacks.
 
@@ -19,7 +19,8 @@ test: tools lint
 STEPS ?= 20000000
 FRAMES ?= 20000000
 
-# Another seed each time; a failure names the seed of its world, which belongs into tests/model/main.rs then.
+# Another seed each time. A failure names the seed of its world: EGRET_WORLD runs that again, and what was wrong
+# becomes a case in crates/datapath/tests/model/kept.rs.
 fuzz: tools
 	EGRET_MODEL_STEPS=$(STEPS) EGRET_FUZZ_FRAMES=$(FRAMES) EGRET_SEED=$${EGRET_SEED:-$$(date +%s)} \
 		cargo test --locked -p egret-datapath --test model -- --nocapture
