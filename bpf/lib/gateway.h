@@ -1,118 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* A gateway: who may send as an egress address, and whose its answers are. Nothing is remembered but which node the
- * pieces of a datagram belong to, for as long as it takes to put them together. */
+/* A gateway: from source nodes to the outside, and back. Nothing is remembered but which node the pieces of a datagram
+ * belong to, for as long as it takes to put them together. */
 #pragma once
 #include "complain.h"
 #include "inbound.h"
+#include "lease.h"
 #include "overlay.h"
 #include "wire.h"
-
-/* The node that leases this port; NULL if nobody does. */
-static __always_inline const struct addr *leaseholder(const struct addr *egress, const struct served *served, __be16 port)
-{
-	struct lease_key key = { .egress = *egress, .block = bpf_ntohs(port) >> (served->shift & 15) };
-
-	return bpf_map_lookup_elem(&leases, &key);
-}
-
-/* The egress port of a packet that leaves: its source port, or, of an error, the port it complains to. */
-static __always_inline enum reason leaving_port(struct __sk_buff *skb, const struct packet *p, __be16 *port)
-{
-	struct packet quoted = {};
-
-	switch (p->kind) {
-	case KIND_TCP:
-	case KIND_UDP:
-	case KIND_ECHO_REQUEST:
-		*port = p->sport;
-		return GO_ON;
-	case KIND_ICMP_ERROR:
-		if (read_quoted(skb, p, &quoted) != GO_ON || !same(&quoted.dst, &p->src))
-			return DROP_ICMP_UNMATCHED;
-		*port = quoted.dport;
-		return GO_ON;
-	}
-	return DROP_FOREIGN_INNER;
-}
-
-/* Who sends this as its own: GO_ON when `owner` leases the port that the packet leaves by. */
-static __always_inline enum reason sender_of(struct __sk_buff *skb, const struct packet *p, const struct served *served_entry,
-					     struct addr *owner)
-{
-	const struct fragment *found;
-	const struct addr *holder;
-	enum reason reason;
-	__be16 port;
-
-	if (p->kind == KIND_FRAGMENT) {
-		found = recall(p, FRAGMENT_TO_WIRE);
-		if (!found)
-			return DROP_FRAGMENT;
-		*owner = found->to;
-		return GO_ON;
-	}
-	reason = leaving_port(skb, p, &port);
-	if (reason != GO_ON)
-		return reason;
-	holder = leaseholder(&p->src, served_entry, port);
-	if (!holder)
-		return DROP_NOT_LEASED;
-	*owner = *holder;
-	return GO_ON;
-}
-
-/* The egress port of a packet that comes back. */
-static __always_inline enum reason returning_port(struct __sk_buff *skb, const struct packet *p, __be16 *port)
-{
-	struct packet quoted = {};
-
-	switch (p->kind) {
-	case KIND_TCP:
-	case KIND_UDP:
-	case KIND_ECHO_REPLY:
-		*port = p->dport;
-		return GO_ON;
-	case KIND_ICMP_ERROR:
-		if (read_quoted(skb, p, &quoted) != GO_ON || !same(&quoted.src, &p->dst))
-			return DROP_ICMP_UNMATCHED;
-		*port = quoted.sport;
-		return GO_ON;
-	}
-	return PASS_NOT_LEASED;
-}
-
-/* Whose this is: GO_ON when `owner` leases the port that the packet comes back to. */
-static __always_inline enum reason receiver_of(struct __sk_buff *skb, const struct packet *p, const struct served *served_entry,
-					       struct addr *owner)
-{
-	const struct fragment *found;
-	const struct addr *holder;
-	enum reason reason;
-	__be16 port;
-
-	if (p->kind == KIND_FRAGMENT) {
-		found = recall(p, FRAGMENT_OF_WIRE);
-		if (!found)
-			return DROP_FRAGMENT;
-		if (found->passed)
-			return PASS_NOT_LEASED;
-		*owner = found->to;
-		return GO_ON;
-	}
-	reason = returning_port(skb, p, &port);
-	if (reason == GO_ON) {
-		holder = leaseholder(&p->dst, served_entry, port);
-		if (holder) {
-			*owner = *holder;
-			remember(p, FRAGMENT_OF_WIRE, owner, p->id, 0);
-			return GO_ON;
-		}
-		reason = PASS_NOT_LEASED;
-	}
-	if (reason == PASS_NOT_LEASED)
-		remember(p, FRAGMENT_OF_WIRE, NULL, 0, reason);
-	return reason;
-}
 
 /* To a source node, the way that it can be reached best. */
 static __always_inline enum reason back_to_node(struct __sk_buff *skb, const struct settings *settings, const struct addr *to)

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* How a translated packet leaves its pod's node: one case for each way, and another (through the kernel's stack) would be
+ * another case here. A packet that cannot leave goes back to its pod as an error. */
+#pragma once
+#include "complain.h"
+#include "overlay.h"
+#include "wire.h"
+
+/* The packet is refused, and its pod is told. */
+static __always_inline enum reason tell_pod(struct __sk_buff *skb, const struct packet *p,
+					    const struct pod *pod, enum complaint what, __u32 mtu, enum reason told,
+					    enum reason untold)
+{
+	__u8 mac[ETH_ALEN], host_mac[ETH_ALEN];
+
+	memcpy(mac, pod->mac, ETH_ALEN);
+	memcpy(host_mac, pod->host_mac, ETH_ALEN);
+	if (!complain(skb, p, what, mtu) || !set_macs(skb, mac, host_mac))
+		return untold;
+	return redirected(bpf_redirect(skb->ifindex, 0), told);
+}
+
+/* GO_ON when the packet can leave; with DROP_TOO_BIG, way->mtu is what the next link carries. */
+static __always_inline enum reason find_way_out(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+						const struct addr *src, const struct egress *egress, struct way *way)
+{
+	switch (egress->path) {
+	case PATH_WIRE:
+		return is_served(&p->dst) ? GO_ON : find_way(skb, p, src, egress->link, way);
+	case PATH_OVERLAY:
+		way->mtu = settings->overlay_mtu;
+		return fits(skb, p, settings->overlay_mtu) ? GO_ON : DROP_TOO_BIG;
+	case PATH_LINK:
+		way->mtu = too_large_for(skb, p, settings->underlay_link);
+		return way->mtu ? DROP_TOO_BIG : GO_ON;
+	}
+	return DROP_NO_GATEWAY;
+}
+
+static __always_inline enum reason send_out(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+					    const struct egress *egress, const struct way *way)
+{
+	const struct node *node;
+
+	switch (egress->path) {
+	case PATH_WIRE:
+		return is_served(&p->dst) ? turn_back(skb, &p->dst) : leave_by(skb, way);
+	case PATH_OVERLAY:
+		return to_node(skb, settings, &egress->gateway, VNI_TO_WIRE, SENT_OVERLAY);
+	case PATH_LINK:
+		node = bpf_map_lookup_elem(&nodes, &egress->gateway);
+		return node && node->on_link ? to_neighbour(skb, settings, node, SENT_LINK) : DROP_NO_GATEWAY;
+	}
+	return DROP_NO_GATEWAY;
+}
