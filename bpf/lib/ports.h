@@ -7,6 +7,7 @@
 
 #define RANDOM_TRIES 16
 #define TURNS 2048
+#define STRIDE 50021		/* a prime, so that no slot comes twice, and used ones do not clot */
 #define EEXIST 17
 #define EAGAIN 11
 
@@ -68,13 +69,11 @@ static long try_any(__u32 i, struct search *s)
 
 static long try_next(__u32 i, struct search *s)
 {
-	__u32 slot = s->start + i;
-
-	return try_slot(s, slot >= s->slots ? slot - s->slots : slot);
+	return try_slot(s, (s->start + i * STRIDE) % s->slots);
 }
 
-/* Reserves a port: at random over all slots first (RFC 6056), then each in turn. `key`, `back` and `egress` are filled
- * in; 0 or the kernel's error, -EEXIST when none was found. */
+/* Reserves a port: at random over all slots first (RFC 6056), then as many in turn as a packet may take. `key`, `back`
+ * and `egress` are filled in; 0 or the kernel's error, -EEXIST when none was found. */
 static __always_inline __s32 reserve(struct search *s)
 {
 	__u8 share = s->egress->share & 7, shift = s->egress->shift & 15;

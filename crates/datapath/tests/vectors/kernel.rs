@@ -94,13 +94,18 @@ pub struct Outcome {
 impl Kernel {
     /// Loads into a fresh BPF file system, and makes the interfaces of a node in this thread's namespace.
     pub fn load(bpf: &Path) -> Self {
+        Self::load_with(bpf, MOST_FLOWS)
+    }
+
+    /// The same with room for so many flows.
+    pub fn load_with(bpf: &Path, most_flows: u32) -> Self {
         let on = interfaces();
         let mut ebpf = EbpfLoader::new()
             .default_map_pin_directory(bpf)
-            .map_max_entries("flows", MOST_FLOWS)
-            .map_max_entries("returns", MOST_FLOWS)
-            .map_max_entries("mappings", MOST_FLOWS)
-            .map_max_entries("owners", MOST_FLOWS)
+            .map_max_entries("flows", most_flows)
+            .map_max_entries("returns", most_flows)
+            .map_max_entries("mappings", most_flows)
+            .map_max_entries("owners", most_flows)
             .load(&object())
             .unwrap();
         for (name, program) in ebpf.programs_mut() {

@@ -3,6 +3,7 @@
 pub mod carrying;
 pub mod closing;
 pub mod errors;
+mod exhaustion;
 pub mod forwarding;
 pub mod fragments;
 mod gateway_memory;
