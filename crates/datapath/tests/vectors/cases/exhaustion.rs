@@ -65,10 +65,10 @@ fn an_address_carries_sixty_four_thousand_connections_to_one_remote_end() {
         assert_eq!(ports.len(), 64_000, "each has a port of its own");
         assert!(ports.iter().all(|port| *port >= 1024));
 
-        // The rest is found, too, or nearly: each try looks at two thousand ports.
+        // Most of the last in a hundred are found, too: each packet looks at two thousand ports.
         let rest = open(&mut kernel, "10.244.1.21", 1000..1000 + PORTS - 64_000, REMOTE);
         let found = rest.get("SENT_OVERLAY").copied().unwrap_or(0);
-        assert!(found > u64::from(PORTS - 64_000) * 8 / 10, "{rest:?}");
+        assert!(found > u64::from(PORTS - 64_000) * 3 / 4, "{rest:?}");
         // Every port serves another remote end.
         let other = open(&mut kernel, "10.244.1.22", 1000..2000, "198.51.100.10:443");
         assert_eq!(other, only("SENT_OVERLAY", 1000));
