@@ -29,6 +29,9 @@ pub enum Cutting {
     Routers,
     /// As Linux does by itself: the sender cuts to what it knows of the way, and sends whole ones with DF.
     Sender,
+    /// The sender cuts to its own link, and hears nothing of the way; routers may cut (no DF). Name servers do so over
+    /// IPv4; over IPv6 no router may cut, and it is as [`Cutting::Sender`].
+    Deaf,
 }
 
 fn ask(socket: &UdpSocket, cutting: Cutting, v6: bool) -> std::io::Result<()> {
@@ -36,7 +39,7 @@ fn ask(socket: &UdpSocket, cutting: Cutting, v6: bool) -> std::io::Result<()> {
         let value = match cutting {
             Cutting::Nobody => Ipv6PathMtuDiscovery::DO,
             Cutting::Routers => Ipv6PathMtuDiscovery::DONT,
-            Cutting::Sender => Ipv6PathMtuDiscovery::WANT,
+            Cutting::Sender | Cutting::Deaf => Ipv6PathMtuDiscovery::WANT,
         };
         return Ok(set_ipv6_mtu_discover(socket, value)?);
     }
@@ -44,6 +47,7 @@ fn ask(socket: &UdpSocket, cutting: Cutting, v6: bool) -> std::io::Result<()> {
         Cutting::Nobody => Ipv4PathMtuDiscovery::DO,
         Cutting::Routers => Ipv4PathMtuDiscovery::DONT,
         Cutting::Sender => Ipv4PathMtuDiscovery::WANT,
+        Cutting::Deaf => Ipv4PathMtuDiscovery::OMIT,
     };
     Ok(set_ip_mtu_discover(socket, value)?)
 }
@@ -114,6 +118,19 @@ pub fn stream(server: SocketAddr, length: usize) -> std::io::Result<()> {
     })
 }
 
+/// A socket for datagrams of this address's family alone.
+pub fn datagrams(address: SocketAddr, cutting: Cutting) -> std::io::Result<UdpSocket> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    let socket: UdpSocket = socket.into();
+    ask(&socket, cutting, address.is_ipv6())?;
+    Ok(socket)
+}
+
 impl Host {
     /// Servers that send back what they get, over TCP and UDP. Answers are cut as `cutting` says.
     pub fn serve_echo(&self, port: u16, cutting: Cutting) {
@@ -121,15 +138,7 @@ impl Host {
         self.run(move || {
             for any in ["0.0.0.0", "::"] {
                 let address = SocketAddr::new(any.parse().unwrap(), port);
-                let udp =
-                    socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)
-                        .unwrap();
-                if address.is_ipv6() {
-                    udp.set_only_v6(true).unwrap();
-                }
-                udp.bind(&address.into()).unwrap();
-                let udp: UdpSocket = udp.into();
-                ask(&udp, cutting, address.is_ipv6()).unwrap();
+                let udp = datagrams(address, cutting).unwrap();
                 std::thread::spawn(move || {
                     let mut buffer = vec![0; 65_536];
                     while let Ok((size, peer)) = udp.recv_from(&mut buffer) {

@@ -84,6 +84,8 @@ fn without_a_free_port_senders_are_told_and_closed_ports_come_back() {
         reset(&mut held);
         while let Err(e) = pod.wait(move || TcpStream::connect_timeout(&server, PATIENCE)) {
             assert!(closed.elapsed() < FREE_AGAIN, "still {e}");
+            // nothing tells when a port is free; and who asks without pause is told no more (RFC 1812 section 4.3.2.8)
+            std::thread::sleep(PATIENCE);
         }
         println!("{server}: a port again after {:?}", closed.elapsed());
         datagrams_are_told(&lab, &pod, [at(near, ECHO), at(far, ECHO)]);

@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod applications;
 mod diagnosis;
 mod exchange;
 mod exhaustion;
 mod fail_closed;
 mod families;
+mod growth;
 mod hairpin;
 mod harness;
 mod house;
