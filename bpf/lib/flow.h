@@ -230,5 +230,6 @@ __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const st
 			__sync_fetch_and_add(&mapping->flows, -1);
 		return DROP_FLOWS_FULL;
 	}
+	__sync_fetch_and_add(&search.egress->opened, 1);
 	return GO_ON;
 }

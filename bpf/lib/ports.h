@@ -12,7 +12,7 @@
 #define EAGAIN 11
 
 struct search {
-	const struct egress *egress;
+	struct egress *egress;
 	struct return_key key;		/* of TCP: a port serves many remote ends (RFC 6888 appendix) */
 	struct return_flow back;
 	struct owner_key owner;		/* of all others: a port is one pod's (RFC 4787 REQ-1 and REQ-3) */

@@ -91,8 +91,9 @@ struct egress {
 	__u16 block_count;
 	__u16 blocks[BLOCKS];	/* first ports, host order */
 	struct timers timers;
+	__u32 opened;		/* flows, since user space last wrote this entry */
 	__u8 share;		/* log2: a pod may use one port of so many towards one remote end */
-	__u8 pad[3];
+	__u8 pad[7];
 };
 
 struct served {

@@ -1,6 +1,6 @@
 //! What the agent asks of the kernel; in tests somebody else answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 
@@ -24,6 +24,8 @@ pub(crate) trait Kernel {
     fn attached(&self) -> BTreeSet<(LinkIndex, Role)>;
     /// What the guard has dropped.
     fn guard_drops(&self) -> GuardDrops;
+    /// Flows opened by egress address, since the address's entry was last set.
+    fn opened(&self) -> Result<BTreeMap<IpAddr, u32>, DatapathError>;
     /// Goes on removing idle flows and counting the others; tells when it is through.
     fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError>;
     /// Tells a wire's neighbours that an address is here.
@@ -59,6 +61,9 @@ impl Kernel for Datapath {
     }
     fn guard_drops(&self) -> GuardDrops {
         self.guard_drops()
+    }
+    fn opened(&self) -> Result<BTreeMap<IpAddr, u32>, DatapathError> {
+        self.opened()
     }
     fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError> {
         self.sweep()

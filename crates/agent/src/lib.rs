@@ -15,6 +15,7 @@ mod main_loop;
 mod metrics;
 mod node;
 mod objects;
+mod opened;
 mod pods;
 mod probe;
 mod report;

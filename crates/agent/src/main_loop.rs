@@ -19,6 +19,8 @@ use crate::objects::Batch;
 use crate::report::record;
 
 const SWEEP: Duration = Duration::from_secs(1);
+/// New flows are counted so often.
+const OPENED: Duration = Duration::from_millis(50);
 /// A sweep that is not through goes on after this.
 const SWEEP_ON: Duration = Duration::from_millis(40);
 /// The guard's counters are asked of another program, which costs more than reading a map.
@@ -53,6 +55,8 @@ pub(crate) async fn run<K: Kernel>(
     let mut checks = interval(VERIFY);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     checks.reset();
+    let mut opened = interval(OPENED);
+    opened.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut guard = interval(GUARD);
     guard.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -96,6 +100,11 @@ pub(crate) async fn run<K: Kernel>(
                 metrics.swept(flows);
                 if flows.is_none() {
                     sweeps.reset_after(SWEEP_ON);
+                    continue;
+                }
+            }
+            _ = opened.tick() => {
+                if !block_in_place(|| node.count_opened()) {
                     continue;
                 }
             }

@@ -19,6 +19,7 @@ use crate::kernel::Kernel;
 use crate::links::LinkProbes;
 use crate::liveness::Verdict;
 use crate::objects::Batch;
+use crate::opened::Opened;
 use crate::pods::PodLinks;
 use crate::retry::Retry;
 
@@ -72,6 +73,8 @@ pub(crate) struct Node<K> {
     used: BTreeMap<IpAddr, PortUse>,
     /// Flows that the last sweep found.
     flows: u32,
+    /// Flows opened since.
+    opened: Opened,
     /// What the kernel holds.
     actual: Tables,
     /// The plan made last, in force or not.
@@ -109,6 +112,7 @@ impl<K: Kernel> Node<K> {
             working: BTreeSet::new(),
             used: BTreeMap::new(),
             flows: 0,
+            opened: Opened::default(),
             actual,
             plan: NodePlan::default(),
             witnesses: BTreeMap::new(),
@@ -176,6 +180,31 @@ impl<K: Kernel> Node<K> {
         self.working = working;
     }
 
+    /// Asks how many flows were opened; true if their number is reason to plan anew.
+    pub(crate) fn count_opened(&mut self) -> bool {
+        let egress = &self.plan.tables.egress;
+        let ports = |address: &IpAddr| {
+            egress.get(address).map_or(0, |entry| entry.blocks.len() as u64 * u64::from(entry.block_size))
+        };
+        match self.kernel.opened() {
+            Ok(counts) => self.opened.told(counts, ports),
+            Err(error) => {
+                tracing::warn!("new flows are not counted: {error}");
+                false
+            }
+        }
+    }
+
+    /// How this node uses ports: what the last sweep found, and what was opened since.
+    fn used(&self) -> BTreeMap<IpAddr, PortUse> {
+        let mut used = self.used.clone();
+        for address in self.opened.addresses() {
+            let new = || PortUse { wanted_blocks: 0, flows: 0, busy_blocks: Vec::new() };
+            used.entry(*address).or_insert_with(new).flows += self.opened.since_sweep(address);
+        }
+        used
+    }
+
     /// Goes on removing idle flows and counting the others. Returns the number of flows when it is through.
     pub(crate) fn sweep(&mut self) -> Option<u32> {
         match self.kernel.sweep() {
@@ -186,6 +215,7 @@ impl<K: Kernel> Node<K> {
                 };
                 self.used = sweep.use_.into_iter().map(used).collect();
                 self.flows = sweep.kept;
+                self.opened.swept();
                 Some(sweep.kept)
             }
             Err(error) => {
@@ -205,6 +235,7 @@ impl<K: Kernel> Node<K> {
         let begun = Instant::now();
         let mut took = Took::default();
         self.isolation = self.isolation.next(&self.verdict, &self.plan.probes, &self.witnesses, now);
+        self.opened.planned();
         let plan = match self.planned() {
             Ok(plan) => plan,
             Err(unmet) => {
@@ -291,7 +322,7 @@ impl<K: Kernel> Node<K> {
             pod_links: self.pods.links().clone(),
             links: self.working.clone(),
             alive: living.clone(),
-            flows: self.used.clone(),
+            flows: self.used(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The datapath of one node: all that the agent asks of the kernel about packets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -243,6 +243,15 @@ impl Datapath {
     /// used; the next call begins anew.
     pub fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError> {
         self.sweeper.sweep(&mut self.ebpf, &mut self.maps)
+    }
+
+    /// Flows opened by each egress address that pods of this node use, since its entry was last written.
+    pub fn opened(&self) -> Result<BTreeMap<IpAddr, u32>, DatapathError> {
+        let entries = self.maps.egress.iter().map(|entry| {
+            let (address, entry) = entry.map_err(|error| DatapathError::map("egress", error))?;
+            Ok((address.into(), entry.opened))
+        });
+        entries.collect()
     }
 
     /// Index of the overlay device.

@@ -107,7 +107,8 @@ pub fn egress(entry: &EgressEntry) -> Result<layout::Egress, Problem> {
         blocks,
         timers: timers(&entry.timers),
         share: share(entry.pod_share)?,
-        pad: [0; 3],
+        opened: 0,
+        pad: [0; 7],
     })
 }
 

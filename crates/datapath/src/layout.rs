@@ -167,10 +167,12 @@ pub struct Egress {
     pub blocks: [u16; BLOCKS],
     /// Idle times of its flows.
     pub timers: Timers,
+    /// Flows opened since this entry was last written from here.
+    pub opened: u32,
     /// log2: towards one remote end a pod may use one port of so many.
     pub share: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: [u8; 7],
 }
 
 /// An egress address that this node can serve.

@@ -82,7 +82,7 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
         ("port_rule", shape!(PortRule: egress, first, last, protocol, action)),
         ("rule", shape!(Rule: count, ports)),
         ("timers", shape!(Timers: tcp_established, tcp_transitory, tcp_closed, udp, icmp)),
-        ("egress", shape!(Egress: gateway, link, path, shift, block_count, blocks, timers, share)),
+        ("egress", shape!(Egress: gateway, link, path, shift, block_count, blocks, timers, opened, share)),
         ("served", shape!(Served: wire, mac, holder, shift)),
         ("lease_key", shape!(LeaseKey: egress, block)),
         ("flow_key", shape!(FlowKey: pod, remote, pod_port, remote_port, protocol)),

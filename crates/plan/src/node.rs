@@ -287,7 +287,11 @@ impl<'a> Planner<'a> {
             u64::from(blocks) * u64::from(record.spec.block_size) / u64::from(record.spec.pod_share.max(1));
         let wanted_blocks = match used {
             false => 0,
-            true if sweep.flows.saturating_mul(2) > ports => blocks.saturating_mul(2).max(1),
+            // So many that a quarter is in use then: a node that opens many at once asks once.
+            true if sweep.flows.saturating_mul(2) > ports => {
+                let more = sweep.flows.saturating_mul(4).div_ceil((ports / u64::from(blocks.max(1))).max(1));
+                u16::try_from(more).unwrap_or(u16::MAX).max(1)
+            }
             true if sweep.flows.saturating_mul(8) >= ports => blocks.max(1),
             true => (blocks / 2).max(1),
         };

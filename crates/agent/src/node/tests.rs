@@ -35,6 +35,7 @@ struct Memory {
     refuse_pods: bool,
     refuse_links: BTreeSet<LinkIndex>,
     used: BTreeMap<IpAddr, AddressUse>,
+    opened: BTreeMap<IpAddr, u32>,
 }
 
 impl Memory {
@@ -107,6 +108,9 @@ impl Kernel for Memory {
     }
     fn guard_drops(&self) -> GuardDrops {
         GuardDrops::default()
+    }
+    fn opened(&self) -> Result<BTreeMap<IpAddr, u32>, DatapathError> {
+        Ok(self.opened.clone())
     }
     fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError> {
         Ok(Some(Sweep { use_: self.used.clone(), ..Sweep::default() }))
@@ -485,6 +489,20 @@ fn a_new_gateway_announces_when_its_programs_are_there() {
     assert!(at("attach 3 Wire") < at("SetServed"));
     assert!(at("SetLease") < at("SetServed"));
     assert!(at("SetServed") < at("announce"));
+}
+
+#[test]
+fn ports_are_asked_for_before_the_next_sweep() {
+    let (mut node, now) = running(1);
+    node.sweep();
+    node.step(now);
+    node.kernel.opened = [(ip(ADDRESS), 3000)].into();
+    assert!(node.count_opened());
+    node.step(now);
+    let used = &crate::report::record(&node).unwrap().ports[ADDRESS];
+    assert_eq!(used.flows, 3000);
+    assert!(used.wanted_blocks > 2, "as many as they need, at once: {used:?}");
+    assert!(!node.count_opened(), "nothing is new");
 }
 
 #[test]

@@ -104,7 +104,8 @@ fn entry(on: Interfaces, shift: u8, mine: u16, share: u8, timers: Timers, index:
         blocks,
         timers,
         share,
-        pad: [0; 3],
+        opened: 0,
+        pad: [0; 7],
     }
 }
 

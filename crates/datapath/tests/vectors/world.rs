@@ -307,8 +307,9 @@ pub fn by_overlay(gateway: &str) -> layout::Egress {
         block_count: 1,
         blocks,
         timers: TIMERS,
+        opened: 0,
         share: 0,
-        pad: [0; 3],
+        pad: [0; 7],
     }
 }
 
