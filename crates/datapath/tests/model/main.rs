@@ -59,8 +59,9 @@ fn worlds(seed: u64, most: u64, episode: fn(&mut Rig, u64) -> Result<Verdicts, S
         let mut seen = Verdicts::new();
         let mut done = 0;
         let start = Instant::now();
-        while done < most {
-            let world = given("EGRET_WORLD").unwrap_or_else(|| seeds.bits());
+        let only = given("EGRET_WORLD");
+        while done < most && (only.is_none() || done == 0) {
+            let world = only.unwrap_or_else(|| seeds.bits());
             let verdicts = episode(&mut rig, world).unwrap_or_else(|story| panic!("{story}"));
             verdicts.into_iter().for_each(|(name, times)| *seen.entry(name).or_default() += times);
             done += EPISODE;
