@@ -4,6 +4,7 @@
 #pragma once
 #include "ports.h"
 #include "tcp.h"
+#include "verdict.h"
 
 #define SECOND 1000000000ULL
 
@@ -175,11 +176,25 @@ static __always_inline void leave_mapping(const struct flow_key *key, const stru
 		__sync_fetch_and_add(&mapping->flows, -1);
 }
 
+/* The pod's number of flows; NULL if there is no room to count them. */
+static __always_inline __u32 *flows_of(const struct addr *pod)
+{
+	__u32 *count = bpf_map_lookup_elem(&pod_flows, pod), zero = 0;
+
+	if (count)
+		return count;
+	bpf_map_update_elem(&pod_flows, pod, &zero, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&pod_flows, pod);
+}
+
 /* Ends a flow. Its port towards the remote end is free. */
 static __noinline void end_flow(const struct flow_key *key, const struct flow *flow)
 {
+	__u32 *count = bpf_map_lookup_elem(&pod_flows, &key->pod);
 	struct return_key back_key;
 
+	if (count && *count)
+		__sync_fetch_and_add(count, -1);
 	leave_mapping(key, &flow->egress);
 	return_key_of(key, &flow->egress, flow->egress_port, &back_key);
 	bpf_map_delete_elem(&returns, &back_key);
@@ -190,11 +205,13 @@ static __noinline void end_flow(const struct flow_key *key, const struct flow *f
 __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const struct flow_key *key, const struct addr *address,
 			 struct flow *flow)
 {
+	const struct settings *settings = node_settings();
 	struct search search = {};
 	struct mapping *mapping = NULL;
+	__u32 *count;
 	__s32 error;
 
-	if (!p || !key || !address || !flow)
+	if (!settings || !p || !key || !address || !flow)
 		return DROP_KERNEL;
 	search.egress = bpf_map_lookup_elem(&egress, address);
 	if (!search.egress)
@@ -203,6 +220,11 @@ __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const st
 		return DROP_NO_GATEWAY;
 	if (!search.egress->block_count)
 		return DROP_NO_BLOCK;
+	count = flows_of(&key->pod);
+	if (!count)
+		return DROP_FLOWS_FULL;
+	if (settings->pod_flows && *count >= settings->pod_flows)
+		return DROP_POD_FLOWS;
 	return_key_of(key, address, 0, &search.key);
 	search.back.pod = key->pod;
 	search.back.pod_port = key->pod_port;
@@ -231,5 +253,6 @@ __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const st
 		return DROP_FLOWS_FULL;
 	}
 	__sync_fetch_and_add(&search.egress->opened, 1);
+	__sync_fetch_and_add(count, 1);
 	return GO_ON;
 }

@@ -12,24 +12,31 @@ static __always_inline const struct addr *leaseholder(const struct addr *egress,
 	return bpf_map_lookup_elem(&leases, &key);
 }
 
-/* The egress port of a packet that leaves: its source port, or, of an error, the port it complains to. */
-static __always_inline enum reason leaving_port(struct __sk_buff *skb, const struct packet *p, __be16 *port)
+/* The egress port of a packet: the source port of what leaves (SOURCE), the destination port of what comes back. Of an
+ * error, the one in the packet that it is about. */
+static __always_inline enum reason egress_port(struct __sk_buff *skb, const struct packet *p, enum side side, __be16 *port)
 {
+	bool leaves = side == SOURCE;
 	struct packet quoted = {};
 
 	switch (p->kind) {
+	case KIND_ECHO_REQUEST:
+	case KIND_ECHO_REPLY:
+		if (leaves != (p->kind == KIND_ECHO_REQUEST))
+			break;
+		/* fallthrough */
 	case KIND_TCP:
 	case KIND_UDP:
-	case KIND_ECHO_REQUEST:
-		*port = p->sport;
+		*port = leaves ? p->sport : p->dport;
 		return GO_ON;
 	case KIND_ICMP_ERROR:
-		if (read_quoted(skb, p, &quoted) != GO_ON || !same(&quoted.dst, &p->src))
+		if (read_quoted(skb, p, &quoted) != GO_ON ||
+		    !same(leaves ? &quoted.dst : &quoted.src, leaves ? &p->src : &p->dst))
 			return DROP_ICMP_UNMATCHED;
-		*port = quoted.dport;
+		*port = leaves ? quoted.dport : quoted.sport;
 		return GO_ON;
 	}
-	return DROP_FOREIGN_INNER;
+	return leaves ? DROP_FOREIGN_INNER : PASS_NOT_LEASED;
 }
 
 /* Who sends this as its own: GO_ON when `owner` leases the port that the packet leaves by. */
@@ -48,7 +55,7 @@ static __always_inline enum reason sender_of(struct __sk_buff *skb, const struct
 		*owner = found->to;
 		return GO_ON;
 	}
-	reason = leaving_port(skb, p, &port);
+	reason = egress_port(skb, p, SOURCE, &port);
 	if (reason != GO_ON)
 		return reason;
 	holder = leaseholder(&p->src, served_entry, port);
@@ -56,26 +63,6 @@ static __always_inline enum reason sender_of(struct __sk_buff *skb, const struct
 		return DROP_NOT_LEASED;
 	*owner = *holder;
 	return GO_ON;
-}
-
-/* The egress port of a packet that comes back. */
-static __always_inline enum reason returning_port(struct __sk_buff *skb, const struct packet *p, __be16 *port)
-{
-	struct packet quoted = {};
-
-	switch (p->kind) {
-	case KIND_TCP:
-	case KIND_UDP:
-	case KIND_ECHO_REPLY:
-		*port = p->dport;
-		return GO_ON;
-	case KIND_ICMP_ERROR:
-		if (read_quoted(skb, p, &quoted) != GO_ON || !same(&quoted.src, &p->dst))
-			return DROP_ICMP_UNMATCHED;
-		*port = quoted.sport;
-		return GO_ON;
-	}
-	return PASS_NOT_LEASED;
 }
 
 /* Whose this is: GO_ON when `owner` leases the port that the packet comes back to. */
@@ -96,7 +83,7 @@ static __always_inline enum reason receiver_of(struct __sk_buff *skb, const stru
 		*owner = found->to;
 		return GO_ON;
 	}
-	reason = returning_port(skb, p, &port);
+	reason = egress_port(skb, p, DESTINATION, &port);
 	if (reason == GO_ON) {
 		holder = leaseholder(&p->dst, served_entry, port);
 		if (holder) {

@@ -26,6 +26,8 @@ struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(m
 /* who outside opened a conversation with a selected pod: a hint, so old entries may go */
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 65536); __type(key, struct flow_key); __type(value, __u32); PINNED; } inbound SEC(".maps");
 
+/* how many flows each pod has */
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 16384); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct addr); __type(value, __u32); PINNED; } pod_flows SEC(".maps");
 /* a port towards everybody, and who has it */
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct mapping_key); __type(value, struct mapping); PINNED; } mappings SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct owner_key); __type(value, __u32); PINNED; } owners SEC(".maps");

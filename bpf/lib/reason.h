@@ -43,6 +43,7 @@ enum reason {
 	DROP_NO_BLOCK,		/* this node has no block of the address */
 	DROP_NO_PORT,		/* every port is in use, and the sender cannot be told */
 	DROP_FLOWS_FULL,	/* the flow table is full; what lives is not evicted */
+	DROP_POD_FLOWS,		/* the pod has its half of the flow table: its neighbours need room, too */
 	DROP_TTL,		/* time to live used up, and the sender cannot be told */
 	DROP_TOO_BIG,		/* larger than the next link carries, and the sender cannot be told */
 	DROP_NO_ROUTE,		/* the gateway's wire has no route to the destination */

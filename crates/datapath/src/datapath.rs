@@ -97,6 +97,8 @@ impl Datapath {
         value.overlay_link = self.overlay_link;
         value.underlay_link = underlay;
         value.overlay_mac = overlay::OVERLAY_MAC;
+        // A pod that opens all it can leaves its neighbours the other half.
+        value.pod_flows = self.config.max_flows / 2;
         value.underlay_mac = device::mac(underlay).unwrap_or_default();
         value.underlay = self.config.underlay_address.into();
         if fresh {

@@ -28,8 +28,10 @@ pub struct Settings {
     pub overlay_mac: [u8; 6],
     /// Link-layer address of the underlay interface.
     pub underlay_mac: [u8; 6],
+    /// Most flows of one pod; 0: no limit.
+    pub pod_flows: u32,
     /// Zero.
-    pub pad: [u8; 8],
+    pub pad: [u8; 4],
     /// This node's own underlay address.
     pub underlay: Addr,
     /// Source of this node's ICMP errors, IPv4; all zero: none.

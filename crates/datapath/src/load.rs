@@ -125,6 +125,7 @@ fn shapes() -> BTreeMap<&'static str, Shape> {
         ("flows", (MapType::Hash, size_of::<layout::FlowKey>(), size_of::<layout::Flow>())),
         ("returns", (MapType::Hash, size_of::<layout::ReturnKey>(), size_of::<layout::ReturnFlow>())),
         ("inbound", (MapType::LruHash, size_of::<layout::FlowKey>(), 4)),
+        ("pod_flows", (MapType::Hash, ADDR, 4)),
         ("mappings", (MapType::Hash, size_of::<layout::MappingKey>(), size_of::<layout::Mapping>())),
         ("owners", (MapType::Hash, size_of::<layout::OwnerKey>(), 4)),
         ("fragments", (MapType::LruHash, size_of::<layout::FragmentKey>(), size_of::<layout::Fragment>())),

@@ -28,6 +28,7 @@ pub struct Maps {
     pub suspects: Array<MapData, Suspect>,
     pub flows: HashMap<MapData, FlowKey, layout::Flow>,
     pub mappings: HashMap<MapData, MappingKey, layout::Mapping>,
+    pub pod_flows: HashMap<MapData, Addr, u32>,
 }
 
 impl Maps {
@@ -47,6 +48,7 @@ impl Maps {
             suspects: typed(ebpf, "suspects")?,
             flows: typed(ebpf, "flows")?,
             mappings: typed(ebpf, "mappings")?,
+            pod_flows: typed(ebpf, "pod_flows")?,
         })
     }
 }

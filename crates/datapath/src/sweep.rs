@@ -18,7 +18,7 @@ use crate::layout::{
     self, Addr, FLOW_ANSWERED, FLOW_CLOSING, Flow, FlowKey, Mapping, MappingKey, SUSPECTS, Suspect,
 };
 use crate::load::program;
-use crate::maps::Maps;
+use crate::maps::{Maps, removed};
 
 /// So long may one slice take: whoever sweeps has other things to do as well.
 const SLICE: Duration = Duration::from_millis(10);
@@ -144,11 +144,24 @@ impl Pass {
         for some in suspects.chunks(SUSPECTS) {
             self.judge(ebpf, maps, some, mappings)?;
         }
-        if !more && !mappings {
-            self.place = Place::Mappings(Walk::new());
-            return Ok(true);
+        match (more, mappings) {
+            (true, _) => return Ok(true),
+            (false, false) => self.place = Place::Mappings(Walk::new()),
+            (false, true) => self.forget_pods(maps)?,
         }
-        Ok(more)
+        Ok(!mappings)
+    }
+
+    /// Removes the counts of pods that are gone and have no flow left.
+    fn forget_pods(&self, maps: &mut Maps) -> Result<(), DatapathError> {
+        let failed = |error| DatapathError::map("pod_flows", error);
+        let counts: Result<Vec<(Addr, u32)>, _> = maps.pod_flows.iter().collect();
+        for (pod, flows) in counts.map_err(failed)? {
+            if flows == 0 && !self.pods.contains_key(&pod) {
+                removed(maps.pod_flows.remove(&pod)).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Has the kernel judge suspects.

@@ -46,6 +46,7 @@ pub struct Kernel {
     returns: HashMap<MapData, ReturnKey, layout::ReturnFlow>,
     inbound: HashMap<MapData, FlowKey, u32>,
     mappings: HashMap<MapData, MappingKey, layout::Mapping>,
+    pod_flows: HashMap<MapData, Addr, u32>,
     owners: HashMap<MapData, OwnerKey, u32>,
     fragments: HashMap<MapData, FragmentKey, layout::Fragment>,
     complaints: PerCpuArray<MapData, layout::Budget>,
@@ -131,6 +132,7 @@ impl Kernel {
             returns: typed(&mut ebpf, "returns"),
             inbound: typed(&mut ebpf, "inbound"),
             mappings: typed(&mut ebpf, "mappings"),
+            pod_flows: typed(&mut ebpf, "pod_flows"),
             owners: typed(&mut ebpf, "owners"),
             fragments: typed(&mut ebpf, "fragments"),
             complaints: typed(&mut ebpf, "complaints"),
@@ -182,6 +184,7 @@ impl Kernel {
         replace(&mut self.returns, world.returns.iter().map(|(k, v)| (*k, *v)));
         replace(&mut self.inbound, world.inbound.iter().map(|(k, v)| (*k, *v)));
         replace(&mut self.mappings, world.mappings.iter().map(|(k, v)| (*k, *v)));
+        replace(&mut self.pod_flows, world.pod_flows.iter().map(|(a, v)| (Addr::from(*a), *v)));
         replace(&mut self.owners, world.owners.iter().map(|(k, v)| (*k, *v)));
         replace(&mut self.fragments, world.fragments.iter().map(|(k, v)| (*k, *v)));
         let spent = layout::Budget { second: now(), spent: world.complaints };
@@ -264,6 +267,12 @@ impl Kernel {
             }
         }
         gone
+    }
+
+    /// How many flows each pod has by the programs' count.
+    pub fn flows_of_pods(&self) -> BTreeMap<IpAddr, u32> {
+        let entries = self.pod_flows.iter().map(Result::unwrap);
+        entries.map(|(pod, count)| (pod.into(), count)).filter(|(_, count)| *count > 0).collect()
     }
 
     /// How many entries each map holds that could grow.

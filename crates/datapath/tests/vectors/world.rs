@@ -43,6 +43,7 @@ pub struct World {
     pub inbound: BTreeMap<FlowKey, u32>,
     pub mappings: BTreeMap<MappingKey, layout::Mapping>,
     pub owners: BTreeMap<OwnerKey, u32>,
+    pub pod_flows: BTreeMap<IpAddr, u32>,
     pub fragments: BTreeMap<FragmentKey, layout::Fragment>,
 }
 
@@ -122,6 +123,7 @@ impl World {
             inbound: BTreeMap::new(),
             mappings: BTreeMap::new(),
             owners: BTreeMap::new(),
+            pod_flows: BTreeMap::new(),
             fragments: BTreeMap::new(),
         }
     }
@@ -169,6 +171,7 @@ impl World {
                 ..layout::Flow::default()
             },
         );
+        *self.pod_flows.entry(pod.ip()).or_default() += 1;
         self.mapping(protocol, pod, egress);
         self.returns.insert(
             ReturnKey {

@@ -97,6 +97,29 @@ fn a_greedy_pod_leaves_its_neighbours_their_ports() {
     });
 }
 
+#[test]
+fn a_pod_has_its_half_of_the_flow_table_and_gets_it_back() {
+    alone(|bpf| {
+        let mut kernel = Kernel::load_with(bpf, 1 << 14);
+        let mut world = node(&kernel, 63, 0);
+        world.settings.pod_flows = 5000;
+        kernel.fill(&world);
+        let (greedy, modest) = ("10.244.1.20", "10.244.1.21");
+        let opened = open(&mut kernel, greedy, 1000..7000, REMOTE);
+        let expected = [("SENT_OVERLAY".to_owned(), 5000), ("DROP_POD_FLOWS".to_owned(), 1000)];
+        assert_eq!(opened, BTreeMap::from(expected));
+        assert_eq!(open(&mut kernel, modest, 1000..2000, REMOTE), only("SENT_OVERLAY", 1000));
+        assert_eq!(kernel.flows_of_pods(), BTreeMap::from([(addr(greedy), 5000), (addr(modest), 1000)]));
+        // The pod goes, and its flows with it.
+        world = kernel.read(&world);
+        world.pod_flows = kernel.flows_of_pods();
+        world.pods.remove(&addr(greedy));
+        kernel.fill(&world);
+        assert_eq!(kernel.sweep(), (0, 5000));
+        assert_eq!(kernel.flows_of_pods(), BTreeMap::from([(addr(modest), 1000)]));
+    });
+}
+
 /// Errors are limited; what is not told is dropped.
 fn told_too_much(verdicts: &BTreeMap<String, u64>) -> u64 {
     verdicts.get("DROP_NO_PORT").copied().unwrap_or(0)

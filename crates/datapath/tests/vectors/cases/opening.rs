@@ -125,6 +125,25 @@ pub fn cases() -> Vec<Case> {
                 "+ mapping udp 10.244.1.10:41000 = 10.10.0.11:2031 of 1",
                 "+ return udp 198.51.100.9:443>10.10.0.11:2031 = 10.244.1.10:41000",
             ]),
+        case("the pod has all the flows that a pod may have", FROM_POD, tcp(POD, OUTSIDE, "S"))
+            .given(|w| {
+                w.settings.pod_flows = 3;
+                w.pod_flows.insert(addr("10.244.1.10"), 3);
+            })
+            .is("DROP_POD_FLOWS"),
+        case("one fewer", FROM_POD, tcp(POD, OUTSIDE, "S"))
+            .given(|w| {
+                w.settings.pod_flows = 3;
+                w.pod_flows.insert(addr("10.244.1.10"), 2);
+                w.pod_flows.insert(addr("10.244.1.11"), 3);
+            })
+            .is("SENT_OVERLAY")
+            .leaves_as("underlay>overlay tcp 10.10.0.11:2000>198.51.100.9:443 S ttl=63")
+            .by("10.0.0.4 to-wire")
+            .and(&[
+                "+ flow tcp 10.244.1.10:41000>198.51.100.9:443 = 10.10.0.11:2000 S",
+                "+ return tcp 198.51.100.9:443>10.10.0.11:2000 = 10.244.1.10:41000",
+            ]),
         case("the table of flows is full", FROM_POD, tcp(POD, OUTSIDE, "S"))
             .given(|w| {
                 for port in 1..=MOST_FLOWS {
