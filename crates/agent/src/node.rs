@@ -180,27 +180,29 @@ impl<K: Kernel> Node<K> {
         self.working = working;
     }
 
-    /// Asks how many flows were opened; true if their number is reason to plan anew.
+    /// Asks how many flows were opened; true if that is reason to ask for more ports before the next sweep: for more
+    /// than twice as many as were asked for last, so that a rising load is no reason each time.
     pub(crate) fn count_opened(&mut self) -> bool {
-        let egress = &self.plan.tables.egress;
-        let ports = |address: &IpAddr| {
-            egress.get(address).map_or(0, |entry| entry.blocks.len() as u64 * u64::from(entry.block_size))
-        };
         match self.kernel.opened() {
-            Ok(counts) => self.opened.told(counts, ports),
-            Err(error) => {
-                tracing::warn!("new flows are not counted: {error}");
-                false
-            }
+            Ok(counts) => self.opened.told(counts),
+            Err(error) => tracing::warn!("new flows are not counted: {error}"),
         }
+        self.opened.since_sweep().any(|(address, new)| {
+            let Some(entry) = self.plan.tables.egress.get(address) else { return false };
+            let asked = self.plan.ports.get(address).map_or(0, |ports| ports.wanted_blocks);
+            let flows = new + self.used.get(address).map_or(0, |used| used.flows);
+            let block = u64::from((entry.block_size / u16::from(entry.pod_share.max(1))).max(1));
+            let blocks = u64::from(asked).max(entry.blocks.len() as u64);
+            flows * 2 > blocks * block
+        })
     }
 
     /// How this node uses ports: what the last sweep found, and what was opened since.
     fn used(&self) -> BTreeMap<IpAddr, PortUse> {
         let mut used = self.used.clone();
-        for address in self.opened.addresses() {
+        for (address, flows) in self.opened.since_sweep() {
             let new = || PortUse { wanted_blocks: 0, flows: 0, busy_blocks: Vec::new() };
-            used.entry(*address).or_insert_with(new).flows += self.opened.since_sweep(address);
+            used.entry(*address).or_insert_with(new).flows += flows;
         }
         used
     }
@@ -235,7 +237,6 @@ impl<K: Kernel> Node<K> {
         let begun = Instant::now();
         let mut took = Took::default();
         self.isolation = self.isolation.next(&self.verdict, &self.plan.probes, &self.witnesses, now);
-        self.opened.planned();
         let plan = match self.planned() {
             Ok(plan) => plan,
             Err(unmet) => {

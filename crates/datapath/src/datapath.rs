@@ -2,22 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use aya::Ebpf;
+use aya::maps::IterableMap as _;
 use egret_plan::Change;
 use egret_plan::tables::{Guard, LinkIndex, Tables, UnknownPods};
 use ipnet::IpNet;
 
 use crate::apply::{KnownRules, write};
 use crate::attach::{Attach, Attachments, Role};
+use crate::batch::Walk;
 use crate::counters::Counters;
 use crate::error::{ApplyError, DatapathError};
 use crate::guard::{self, GuardDrops, GuardInput};
 use crate::maps::{Maps, removed};
 use crate::sweep::{Sweep, Sweeper};
-use crate::{device, links, load, overlay, read};
+use crate::{device, layout, links, load, overlay, read};
 
 /// What the datapath of one node is made of.
 #[derive(Clone, Debug)]
@@ -249,11 +252,13 @@ impl Datapath {
 
     /// Flows opened by each egress address that pods of this node use, since its entry was last written.
     pub fn opened(&self) -> Result<BTreeMap<IpAddr, u32>, DatapathError> {
-        let entries = self.maps.egress.iter().map(|entry| {
-            let (address, entry) = entry.map_err(|error| DatapathError::map("egress", error))?;
-            Ok((address.into(), entry.opened))
-        });
-        entries.collect()
+        let (mut walk, mut opened) = (Walk::new(), BTreeMap::new());
+        let mut see = |address: &layout::Addr, entry: &layout::Egress| {
+            opened.insert(IpAddr::from(*address), entry.opened);
+        };
+        let map = self.maps.egress.map().fd();
+        while walk.next(map.as_fd(), &mut see).map_err(|error| DatapathError::map("egress", error))? {}
+        Ok(opened)
     }
 
     /// Index of the overlay device.

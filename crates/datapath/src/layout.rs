@@ -177,6 +177,23 @@ pub struct Egress {
     pub pad: [u8; 7],
 }
 
+impl Default for Egress {
+    fn default() -> Self {
+        Egress {
+            gateway: Addr::default(),
+            link: 0,
+            path: PATH_NONE,
+            shift: 0,
+            block_count: 0,
+            blocks: [0; BLOCKS],
+            timers: Timers::default(),
+            opened: 0,
+            share: 0,
+            pad: [0; 7],
+        }
+    }
+}
+
 /// An egress address that this node can serve.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
