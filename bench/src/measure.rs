@@ -66,6 +66,8 @@ pub mod figure {
     pub const WHOLE: &str = "cpu_per_connection";
     /// What Egret's agents take when nothing happens.
     pub const IDLE: &str = "agents_idle_cpu";
+    /// What one sweep takes for each flow that is there.
+    pub const SWEEP: &str = "sweep_time_per_flow";
     /// CPU time outside the end hosts per connection.
     pub const OUTSIDE: &str = "outside_cpu_per_connection";
 }
@@ -79,6 +81,7 @@ pub fn unit(figure: &str) -> &'static str {
         figure::RTT_P50 | figure::RTT_P99 | figure::OUTSIDE | figure::WHOLE => "us",
         figure::GATEWAY => "ns",
         figure::IDLE => "% of a CPU",
+        figure::SWEEP => "ns per flow",
         _ => "bytes",
     }
 }

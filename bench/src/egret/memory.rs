@@ -1,16 +1,24 @@
-//! What flows and pods cost in memory: the kernel's own account of the pinned maps, and the agents' resident memory.
+//! What flows and pods cost in memory, by the kernel's own account of the pinned maps and the agents' resident memory;
+//! and what a sweep of the flows costs.
 
 use super::{Egret, manifests};
 use crate::cluster::{Cluster, OUTSIDE};
 use crate::cpus::FIRST;
+use crate::measure::figure::SWEEP;
 use crate::process::Running;
 use crate::rows::Samples;
 use anyhow::{Context, Result};
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Flows opened to see what one costs.
 const FLOWS: u64 = 100_000;
+/// Sweeps come every second.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Names of figures, as in rows.
 mod figure {
@@ -43,6 +51,8 @@ pub fn record(
     let per_flow = |host: usize| (after[host] as f64 - before[host] as f64) / opened;
     samples.add(config, figure::PER_FLOW, policies, 0, per_flow(0));
     samples.add(config, figure::GATEWAY_PER_FLOW, policies, 0, per_flow(1));
+    let sweep = egret.sweep_seconds(manifests::NODE)? * 1e9 / opened;
+    samples.add(config, SWEEP, policies, 0, sweep);
     Ok(())
 }
 
@@ -84,6 +94,36 @@ impl Egret {
             }
         }
         Ok(found)
+    }
+
+    /// Seconds that a sweep takes that begins after this.
+    fn sweep_seconds(&self, node: &str) -> Result<f64> {
+        let told = || -> Result<(f64, f64)> {
+            let text = self.metrics(node)?;
+            let of = |name: &str| {
+                let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+                value.with_context(|| format!("{node} says nothing of {name}"))
+            };
+            Ok((of("egret_sweep_seconds_sum ")?, of("egret_sweep_seconds_count ")?))
+        };
+        let (first, deadline) = (told()?, Instant::now() + PATIENCE);
+        loop {
+            let now = told()?;
+            // The first to end has begun before.
+            if now.1 >= first.1 + 3.0 {
+                return Ok((now.0 - first.0) / (now.1 - first.1));
+            }
+            anyhow::ensure!(Instant::now() < deadline, "{node} does not sweep");
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn metrics(&self, node: &str) -> Result<String> {
+        let mut stream = UnixStream::connect(self.directory.join(format!("{node}.sock")))?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
     }
 
     /// Bytes of resident memory of the agent on the pod's node.

@@ -32,10 +32,13 @@ pub fn text(head: &Head, rows: &[Row]) -> String {
     if rows.iter().any(|row| row.policies > 1 && measured(row)) {
         let _ = writeln!(text, "\nMore policies: median, and the share of plain routing.\n{}", scaled(rows));
     }
-    let others: Vec<&Row> =
-        rows.iter().filter(|row| ["bytes", "ms", "% of a CPU"].contains(&row.unit.as_str())).collect();
+    let others: Vec<&Row> = rows
+        .iter()
+        .filter(|row| ["bytes", "ms", "% of a CPU", "ns per flow"].contains(&row.unit.as_str()))
+        .collect();
     if !others.is_empty() {
-        let _ = writeln!(text, "\nMemory and plan time: median (smallest..largest).\n{}", rest(&others));
+        let _ =
+            writeln!(text, "\nMemory, sweeps and plan time: median (smallest..largest).\n{}", rest(&others));
     }
     text
 }

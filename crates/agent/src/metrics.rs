@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     gateway_alive: Family<Gateway, Gauge>,
     plan: Histogram,
     apply: Histogram,
+    sweep: Histogram,
     changes: Counter,
     /// What the kernel counts; asked when somebody asks for it.
     kernel: OnceLock<Arc<Counters>>,
@@ -73,6 +74,7 @@ impl Default for Metrics {
             gateway_alive: Family::default(),
             plan: seconds(),
             apply: seconds(),
+            sweep: seconds(),
             changes: Counter::default(),
             kernel: OnceLock::new(),
             state: Mutex::new(State {
@@ -99,6 +101,8 @@ impl Default for Metrics {
         registry.register_with_unit("egret_plan", help, Unit::Seconds, new.plan.clone());
         let help = "Time to bring the kernel up to a plan that differs";
         registry.register_with_unit("egret_apply", help, Unit::Seconds, new.apply.clone());
+        let help = "Time that one sweep of all flows took, without what the agent did in between";
+        registry.register_with_unit("egret_sweep", help, Unit::Seconds, new.sweep.clone());
         registry.register(
             "egret_changes",
             "Entries of the kernel's tables set or removed",
@@ -141,10 +145,11 @@ impl Metrics {
         let _ = self.kernel.set(counters);
     }
 
-    /// A sweep has counted flows.
-    pub(crate) fn swept(&self, flows: Option<u32>) {
-        if let Some(flows) = flows {
+    /// A sweep has gone on; `done`: the flows that it counted, and how long it took in all.
+    pub(crate) fn swept(&self, done: Option<(u32, Duration)>) {
+        if let Some((flows, took)) = done {
             self.flows.set(flows.into());
+            self.sweep.observe(took.as_secs_f64());
         }
         self.state().alive = Instant::now();
     }

@@ -193,7 +193,7 @@ impl<K: Kernel> Node<K> {
             let flows = new + self.used.get(address).map_or(0, |used| used.flows);
             let block = u64::from((entry.block_size / u16::from(entry.pod_share.max(1))).max(1));
             let blocks = u64::from(asked).max(entry.blocks.len() as u64);
-            flows * 2 > blocks * block
+            egret_plan::node::short_of_ports(flows, blocks * block)
         })
     }
 
@@ -207,8 +207,9 @@ impl<K: Kernel> Node<K> {
         used
     }
 
-    /// Goes on removing idle flows and counting the others. Returns the number of flows when it is through.
-    pub(crate) fn sweep(&mut self) -> Option<u32> {
+    /// Goes on removing idle flows and counting the others. When it is through, returns the number of flows, and how
+    /// long it took.
+    pub(crate) fn sweep(&mut self) -> Option<(u32, Duration)> {
         match self.kernel.sweep() {
             Ok(None) => None,
             Ok(Some(sweep)) => {
@@ -218,11 +219,11 @@ impl<K: Kernel> Node<K> {
                 self.used = sweep.use_.into_iter().map(used).collect();
                 self.flows = sweep.kept;
                 self.opened.swept();
-                Some(sweep.kept)
+                Some((sweep.kept, sweep.took))
             }
             Err(error) => {
                 tracing::warn!("flows are not swept: {error}");
-                Some(self.flows)
+                Some((self.flows, Duration::ZERO))
             }
         }
     }

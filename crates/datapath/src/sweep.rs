@@ -32,6 +32,8 @@ pub struct Sweep {
     pub expired: u32,
     /// Flows removed because their pod or rule is gone.
     pub orphaned: u32,
+    /// Time that it took, of all slices together.
+    pub took: Duration,
     /// The flows that it met, by egress address.
     pub use_: BTreeMap<IpAddr, AddressUse>,
 }
@@ -76,9 +78,11 @@ impl Sweeper {
         };
         while begun.elapsed() < SLICE {
             if !pass.step(ebpf, maps)? {
+                pass.found.took += begun.elapsed();
                 return Ok(Some(pass.end()));
             }
         }
+        pass.found.took += begun.elapsed();
         self.pass = Some(pass);
         Ok(None)
     }

@@ -57,6 +57,11 @@ pub fn plan(world: &World, settings: &ClusterSettings, local: &Local) -> NodePla
     planner.plan
 }
 
+/// More than half of the ports that one pod may use would be taken: it is time to ask for more.
+pub fn short_of_ports(flows: u64, ports: u64) -> bool {
+    flows.saturating_mul(2) > ports
+}
+
 /// What a policy does now, with what the records say of its address.
 pub(crate) fn verdict(world: &World, intent: &Intent, lives: impl Fn(&Record, &str) -> bool) -> Verdict {
     let usable = |record: &&Record| {
@@ -288,7 +293,7 @@ impl<'a> Planner<'a> {
         let wanted_blocks = match used {
             false => 0,
             // So many that a quarter is in use then: a node that opens many at once asks once.
-            true if sweep.flows.saturating_mul(2) > ports => {
+            true if short_of_ports(sweep.flows, ports) => {
                 let more = sweep.flows.saturating_mul(4).div_ceil((ports / u64::from(blocks.max(1))).max(1));
                 u16::try_from(more).unwrap_or(u16::MAX).max(1)
             }
