@@ -136,7 +136,7 @@ impl<K: Kernel> Node<K> {
             self.world.delete(key);
         }
         for object in batch.applied {
-            self.world.apply(object);
+            self.world.apply(egret_api::Object::clone(&object));
         }
         self.digests = Digests { objects: batch.objects_digest, addresses: batch.addresses_digest };
     }

@@ -1,6 +1,6 @@
 //! Reads the store in a task of its own, and passes on only what changed.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use egret_api::{Object, ObjectKey};
 use egret_store::{Snapshot, Store};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Batch {
     /// Objects that are new or other than before.
-    pub applied: Vec<Object>,
+    pub applied: Vec<Arc<Object>>,
     /// Objects that are gone.
     pub deleted: Vec<ObjectKey>,
     /// Digest of what people wrote.
@@ -22,25 +22,20 @@ pub(crate) struct Batch {
 /// Objects as they were passed on last.
 #[derive(Default)]
 pub(crate) struct Differences {
-    objects: BTreeMap<ObjectKey, Object>,
+    objects: Vec<Arc<Object>>,
     digests: Option<(String, String)>,
 }
 
 impl Differences {
     /// What a snapshot changes, if it changes anything.
     pub(crate) fn of(&mut self, snapshot: Snapshot) -> Option<Batch> {
-        let new: BTreeMap<_, _> = snapshot.objects.into_iter().map(|object| (object.key(), object)).collect();
-        let applied: Vec<_> = new
-            .iter()
-            .filter(|(key, object)| self.objects.get(key) != Some(object))
-            .map(|(_, o)| o.clone())
-            .collect();
-        let deleted: Vec<_> = self.objects.keys().filter(|key| !new.contains_key(key)).cloned().collect();
-        let digests = (snapshot.objects_digest.clone(), snapshot.addresses_digest.clone());
-        let same = applied.is_empty() && deleted.is_empty() && self.digests.as_ref() == Some(&digests);
-        self.objects = new;
-        self.digests = Some(digests);
-        let (objects_digest, addresses_digest) = (snapshot.objects_digest, snapshot.addresses_digest);
+        let (applied, deleted) = snapshot.since(&self.objects);
+        let applied: Vec<_> = applied.into_iter().cloned().collect();
+        let Snapshot { objects, objects_digest, addresses_digest, .. } = snapshot;
+        self.objects = objects;
+        let digests = Some((objects_digest.clone(), addresses_digest.clone()));
+        let same = applied.is_empty() && deleted.is_empty() && self.digests == digests;
+        self.digests = digests;
         (!same).then_some(Batch { applied, deleted, objects_digest, addresses_digest })
     }
 }
@@ -73,10 +68,10 @@ mod tests {
 
     fn snapshot(names: &[(&str, bool)], digest: &str) -> Snapshot {
         let object = |(name, ready): &(&str, bool)| {
-            Object::EgressNode(Box::new(EgressNode::new(
+            Arc::new(Object::EgressNode(Box::new(EgressNode::new(
                 name,
                 EgressNodeSpec { ready: *ready, ..EgressNodeSpec::default() },
-            )))
+            ))))
         };
         Snapshot {
             objects: names.iter().map(object).collect(),

@@ -43,7 +43,8 @@ pub(crate) async fn address<S: Store>(
     let key = ObjectKey { kind: Kind::Node, namespace: String::new(), name: node.to_owned() };
     loop {
         let snapshot = store.snapshot();
-        let found = snapshot.objects.iter().find(|object| object.key() == key).map(internal_address);
+        let found =
+            snapshot.objects.iter().find(|object| object.key() == key).map(|object| internal_address(object));
         if let Some(batch) = differences.of(snapshot) {
             // The receiver lives as long as the agent.
             let _ = batches.send(batch);

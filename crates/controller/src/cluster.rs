@@ -1,41 +1,45 @@
 //! The world of the last snapshot, brought up to date by what changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use egret_api::{Object, ObjectKey};
+use egret_api::{EgressAddress, Kind, Object};
 use egret_plan::World;
+use egret_store::Snapshot;
 
 /// Objects as they were read last, and the world that is made of them.
 #[derive(Default)]
 pub(crate) struct Cluster {
-    objects: BTreeMap<ObjectKey, Object>,
+    objects: Vec<Arc<Object>>,
+    /// EgressAddress records by name.
+    addresses: BTreeMap<String, EgressAddress>,
     world: World,
 }
 
 impl Cluster {
     /// Takes over a snapshot's objects; the world hears only of those that differ.
-    pub(crate) fn update(&mut self, objects: Vec<Object>) {
-        let new: BTreeMap<_, _> = objects.into_iter().map(|object| (object.key(), object)).collect();
-        for key in self.objects.keys().filter(|key| !new.contains_key(key)) {
+    pub(crate) fn update(&mut self, snapshot: &Snapshot) {
+        let (applied, deleted) = snapshot.since(&self.objects);
+        for key in &deleted {
             self.world.delete(key);
-        }
-        for (key, object) in &new {
-            if self.objects.get(key) != Some(object) {
-                self.world.apply(object.clone());
+            if key.kind == Kind::EgressAddress {
+                self.addresses.remove(&key.name);
             }
         }
-        self.objects = new;
+        for object in applied {
+            self.world.apply(Object::clone(object));
+            if let Object::EgressAddress(record) = &**object {
+                self.addresses.insert(object.key().name, EgressAddress::clone(record));
+            }
+        }
+        self.objects = snapshot.objects.clone();
     }
 
     pub(crate) fn world(&self) -> &World {
         &self.world
     }
 
-    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Object> {
-        self.objects.get(key)
-    }
-
-    pub(crate) fn objects(&self) -> &BTreeMap<ObjectKey, Object> {
-        &self.objects
+    pub(crate) fn addresses(&self) -> &BTreeMap<String, EgressAddress> {
+        &self.addresses
     }
 }

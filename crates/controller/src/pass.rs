@@ -42,7 +42,7 @@ impl Controller {
         let recorder = store.recorder();
         let snapshot = store.snapshot();
         self.complaints.of_manifests(&snapshot.problems);
-        self.cluster.update(snapshot.objects);
+        self.cluster.update(&snapshot);
         let begun = Instant::now();
         let decision = decide(self.cluster.world(), &self.settings, now);
         self.complaints.of_statuses(&decision.statuses, |key| store.origin(key));
@@ -72,11 +72,7 @@ impl Controller {
         writes: &mut Writes,
     ) {
         for (name, spec) in &decision.addresses {
-            let key = ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name: name.clone() };
-            let old = match self.cluster.get(&key) {
-                Some(Object::EgressAddress(old)) => Some(old),
-                _ => None,
-            };
+            let old = self.cluster.addresses().get(name);
             if old.is_some_and(|old| old.spec == *spec) {
                 continue;
             }
@@ -88,14 +84,11 @@ impl Controller {
             }
             writes.note(recorder.write_record(&Object::EgressAddress(Box::new(record))).await);
         }
-        let gone = self
-            .cluster
-            .objects()
-            .keys()
-            .filter(|key| key.kind == Kind::EgressAddress && !decision.addresses.contains_key(&key.name));
-        for key in gone {
-            tracing::info!(record = key.name, "egress address given back");
-            writes.note(recorder.delete_record(key).await);
+        let gone = self.cluster.addresses().keys().filter(|name| !decision.addresses.contains_key(*name));
+        for name in gone {
+            tracing::info!(record = name, "egress address given back");
+            let key = ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name: name.clone() };
+            writes.note(recorder.delete_record(&key).await);
         }
     }
 

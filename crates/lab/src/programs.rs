@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -101,7 +102,7 @@ pub fn wait_ready(paths: &Paths, state: &State, nodes: &[&str]) -> Result<()> {
     let outcome = wait::until(paths, READY, |snapshot, _| {
         wait::check_alive(state, |p| nodes.contains(&p.host.as_str()))?;
         let recorded = |node: &str| {
-            let record = |o: &Object| matches!(o, Object::EgressNode(n) if n.spec.ready && n.metadata.name.as_deref() == Some(node));
+            let record = |o: &Arc<Object>| matches!(&**o, Object::EgressNode(n) if n.spec.ready && n.metadata.name.as_deref() == Some(node));
             snapshot.objects.iter().any(record)
         };
         // The record of a node that has rebooted is from before: its agent must say so itself.

@@ -1,5 +1,6 @@
 //! Waiting for the store to say something, with a deadline.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -61,7 +62,7 @@ fn not_in_force(state: &State, snapshot: &Snapshot, progress: Option<&Progress>)
         waiting.push("the controller to decide".to_owned());
     }
     for node in state.topology.nodes.iter().map(|n| n.name.as_str()).filter(|n| state.is_up(n)) {
-        let own = |o: &Object| match o {
+        let own = |o: &Arc<Object>| match &**o {
             Object::EgressNode(n) if n.metadata.name.as_deref() == Some(node) => Some(n.spec.clone()),
             _ => None,
         };

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use egret_api::{Kind, Object, ObjectKey};
 use serde_json::{Value, json};
@@ -34,7 +35,9 @@ impl Accepted {
         let Ok(text) = std::fs::read(self.path(file)) else { return BTreeMap::new() };
         let Ok(value) = serde_json::from_slice::<Value>(&text) else { return BTreeMap::new() };
         let objects = value["objects"].as_array().cloned().unwrap_or_default();
-        let placed = |object| (Object::key(&object), Placed { document: 0, object, valid: true, kept: true });
+        let placed = |object: Object| {
+            (object.key(), Placed { document: 0, object: Arc::new(object), valid: true, kept: true })
+        };
         objects.into_iter().filter_map(decode).map(placed).collect()
     }
 

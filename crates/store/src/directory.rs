@@ -1,19 +1,21 @@
 //! A directory of manifests as a store.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use egret_api::{Kind, Object, ObjectKey};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::accepted::Accepted;
-use crate::decode::{has_status, typed};
+use crate::decode::typed;
 use crate::manifests::{Manifests, is_manifest};
-use crate::records::{Files, OWN, Written};
+use crate::records::{Files, OWN};
 use crate::seam::{Progress, Snapshot, Store};
 use crate::texts::SETTLE;
 use crate::watch::Watch;
+use crate::written::Written;
 use crate::{Problem, StoreError};
 
 /// A directory of manifests, watched.
@@ -31,6 +33,8 @@ struct Read {
     manifests: Manifests,
     accepted: Accepted,
     written: Written,
+    /// Objects with their statuses, as the last snapshot had them.
+    with_status: BTreeMap<ObjectKey, WithStatus>,
     settles: Option<Instant>,
 }
 
@@ -49,6 +53,7 @@ impl Directory {
             manifests: Manifests::default(),
             accepted: Accepted::new(root.join(OWN).join("accepted")),
             written: Written::default(),
+            with_status: BTreeMap::new(),
             settles: None,
         };
         Ok(Self { root, files, watch, read: Mutex::new(read) })
@@ -64,30 +69,37 @@ impl Directory {
     /// Reads everything that changed since the last time, and returns everything.
     pub fn snapshot(&self) -> Snapshot {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let Read { manifests, accepted, .. } = &mut *read;
+        let Read { manifests, accepted, written, with_status, settles } = &mut *read;
         let unreadable = manifests.refresh(&self.root, accepted);
-        let mut broken_records = read.written.refresh(&self.root);
-        read.settles = read.manifests.settling.then(|| Instant::now() + SETTLE);
-        let (mut objects, mut problems) = read.manifests.objects();
+        let mut broken_records = written.refresh(&self.root);
+        *settles = manifests.settling.then(|| Instant::now() + SETTLE);
+        let (mut objects, mut problems) = manifests.objects();
         problems.extend(unreadable);
         problems.append(&mut broken_records);
-        for (key, object) in &mut objects {
-            if let Some(status) =
-                has_status(key.kind).then(|| read.written.status(&self.files, key)).flatten()
-            {
-                match with_status(object, status) {
-                    Ok(whole) => *object = whole,
-                    Err(problem) => problems.push(*problem),
+        let (mut stale, mut before) = (BTreeSet::new(), std::mem::take(with_status));
+        for (key, status) in written.statuses() {
+            let Some(object) = objects.get_mut(key) else {
+                stale.insert(key.clone());
+                continue;
+            };
+            let known = before.remove(key);
+            let known = known
+                .filter(|known| Arc::ptr_eq(&known.object, object) && Arc::ptr_eq(&known.status, status));
+            let whole = known.map_or_else(|| WithStatus::new(object, status), Ok);
+            match whole {
+                Ok(known) => {
+                    *object = known.whole.clone();
+                    with_status.insert(key.clone(), known);
                 }
+                Err(problem) => problems.push(*problem),
             }
         }
-        let stale = read.written.with_status().filter(|key| !objects.contains_key(*key)).cloned().collect();
-        objects.extend(read.written.records().map(|(key, object)| (key.clone(), object.clone())));
+        objects.extend(written.records().map(|(key, object)| (key.clone(), object.clone())));
         Snapshot {
             objects: objects.into_values().collect(),
             problems,
-            objects_digest: read.manifests.digest(&self.root),
-            addresses_digest: read.written.digest(Kind::EgressAddress),
+            objects_digest: manifests.digest(),
+            addresses_digest: written.digest(Kind::EgressAddress),
             stale_statuses: stale,
         }
     }
@@ -190,18 +202,29 @@ impl Store for Directory {
     }
 }
 
-fn with_status(object: &Object, status: &Value) -> Result<Object, Box<Problem>> {
-    let problem = |field, message| {
-        Box::new(Problem {
-            file: PathBuf::from(OWN),
-            document: 0,
-            object: Some(object.key().to_string()),
-            field,
-            message,
-            cure: "Remove the object's file below .egret/status; the controller makes it again.".to_owned(),
-        })
-    };
-    let mut value = object.encode().map_err(|error| problem(None, error.to_string()))?;
-    value["status"] = status.clone();
-    typed(object.kind(), value).map_err(|(field, message)| problem(field, message))
+/// An object with its status, and what it is made of.
+struct WithStatus {
+    object: Arc<Object>,
+    status: Arc<Value>,
+    whole: Arc<Object>,
+}
+
+impl WithStatus {
+    fn new(object: &Arc<Object>, status: &Arc<Value>) -> Result<Self, Box<Problem>> {
+        let problem = |field, message| {
+            Box::new(Problem {
+                file: PathBuf::from(OWN),
+                document: 0,
+                object: Some(object.key().to_string()),
+                field,
+                message,
+                cure: "Remove the object's file below .egret/status; the controller makes it again."
+                    .to_owned(),
+            })
+        };
+        let mut value = object.encode().map_err(|error| problem(None, error.to_string()))?;
+        value["status"] = Value::clone(status);
+        let whole = typed(object.kind(), value).map_err(|(field, message)| problem(field, message))?;
+        Ok(Self { object: object.clone(), status: status.clone(), whole: Arc::new(whole) })
+    }
 }

@@ -15,6 +15,7 @@ mod records;
 mod seam;
 mod texts;
 mod watch;
+mod written;
 
 pub use directory::Directory;
 pub use problem::{Problem, StoreError};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use egret_api::{Object, ObjectKey};
 use xxhash_rust::xxh3::Xxh3;
@@ -35,7 +36,7 @@ struct File {
 #[derive(Clone)]
 pub(crate) struct Placed {
     pub document: usize,
-    pub object: Object,
+    pub object: Arc<Object>,
     /// It can be in force; what replaces it must be able to as well.
     pub valid: bool,
     /// The file does not say so any more: it is broken there.
@@ -59,12 +60,12 @@ impl Manifests {
         let gone: Vec<_> = self.files.keys().filter(|path| !paths.contains(*path)).cloned().collect();
         for path in gone {
             self.files.remove(&path);
-            self.texts.forget(&root.join(&path));
+            self.texts.forget(&path);
             accepted.forget(&path);
         }
         self.settling = false;
         for path in paths {
-            match self.texts.look(&root.join(&path), true) {
+            match self.texts.look(root, &path, true) {
                 Ok(Look::Same) => {}
                 Ok(Look::Settling) => self.settling = true,
                 Ok(Look::Text(text)) => {
@@ -77,7 +78,7 @@ impl Manifests {
                     let file = self.files.entry(path.clone()).or_insert_with(|| File::new(&path, accepted));
                     file.unreadable(&path, &error);
                     // When it can be read again it must be, even if the text is as before.
-                    self.texts.forget(&root.join(&path));
+                    self.texts.forget(&path);
                     accepted.note(&path, &file.objects);
                 }
             }
@@ -86,7 +87,7 @@ impl Manifests {
     }
 
     /// What is in force, and what is wrong. Where an object is in two files, the first by path wins.
-    pub(crate) fn objects(&self) -> (BTreeMap<ObjectKey, Object>, Vec<Problem>) {
+    pub(crate) fn objects(&self) -> (BTreeMap<ObjectKey, Arc<Object>>, Vec<Problem>) {
         let mut objects = BTreeMap::new();
         let mut owners: BTreeMap<&ObjectKey, &Path> = BTreeMap::new();
         let mut problems = Vec::new();
@@ -110,12 +111,12 @@ impl Manifests {
     }
 
     /// Digest of the texts and where they stand.
-    pub(crate) fn digest(&self, root: &Path) -> String {
+    pub(crate) fn digest(&self) -> String {
         let mut hash = Xxh3::new();
         for path in self.files.keys() {
             hash.update(path.as_os_str().as_encoded_bytes());
             hash.update(&[0]);
-            hash.update(&self.texts.digest(&root.join(path)).to_le_bytes());
+            hash.update(&self.texts.digest(path.as_os_str()).to_le_bytes());
         }
         format!("{:016x}", hash.digest())
     }
@@ -194,6 +195,7 @@ impl File {
                             self.problems.push(problem(Some(key.to_string()), None, message, cure));
                             continue;
                         }
+                        let object = Arc::new(object);
                         let placed = Placed { document: document.index, object, valid, kept: false };
                         self.objects.insert(key, placed);
                     }

@@ -1,6 +1,5 @@
 //! What Egret writes: records, statuses and progress, each a file of its own below `.egret`.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,17 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use egret_api::{Kind, Object, ObjectKey};
 use serde_json::Value;
-use xxhash_rust::xxh3::Xxh3;
 
-use crate::decode::{has_status, is_record, typed};
+use crate::StoreError;
+use crate::decode::{has_status, is_record};
 use crate::seam::{Progress, Recorder};
-use crate::texts::{Look, Texts};
-use crate::{Problem, StoreError};
 
 /// Everything of ours is below this directory of the store.
 pub(crate) const OWN: &str = ".egret";
-const RECORDS: &str = "records";
-const STATUS: &str = "status";
+pub(crate) const RECORDS: &str = "records";
+pub(crate) const STATUS: &str = "status";
+/// The directory of statuses of objects that are in no namespace.
+pub(crate) const NO_NAMESPACE: &str = "_";
 const TEMPORARY: &str = "tmp";
 const PROGRESS: &str = "controller.json";
 
@@ -92,7 +91,7 @@ impl Files {
     }
 
     fn status_path(&self, key: &ObjectKey) -> Result<PathBuf, StoreError> {
-        let namespace = if key.namespace.is_empty() { "_" } else { &key.namespace };
+        let namespace = if key.namespace.is_empty() { NO_NAMESPACE } else { &key.namespace };
         let name = file_name(&key.name)?;
         file_name(namespace)?;
         Ok(self.root.join(OWN).join(STATUS).join(key.kind.as_str()).join(namespace).join(name))
@@ -157,125 +156,4 @@ impl Recorder for Files {
     async fn write_progress(&self, progress: &Progress) -> Result<(), StoreError> {
         self.put_progress(progress)
     }
-}
-
-/// Records and statuses as they were read last.
-#[derive(Default)]
-pub(crate) struct Written {
-    texts: Texts,
-    records: BTreeMap<PathBuf, (ObjectKey, Object)>,
-    statuses: BTreeMap<PathBuf, (ObjectKey, Value)>,
-}
-
-impl Written {
-    /// Reads all records again that may have changed. One that is broken stays as it was.
-    pub(crate) fn refresh(&mut self, root: &Path) -> Vec<Problem> {
-        let own = root.join(OWN);
-        let mut problems = Vec::new();
-        for kind in Kind::ALL.iter().copied().filter(|kind| is_record(*kind)) {
-            let directory = own.join(RECORDS).join(kind.as_str());
-            let Ok(files) = json_files(&directory) else { continue };
-            self.records.retain(|path, _| !path.starts_with(&directory) || files.contains(path));
-            for path in files {
-                let result = match self.texts.look(&path, false) {
-                    Ok(Look::Text(text)) => record(kind, &text),
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
-                    Ok(Look::Same) if !self.records.contains_key(&path) => Err("not a record".to_owned()),
-                    _ => continue,
-                };
-                match result {
-                    Ok(object) => drop(self.records.insert(path, (object.key(), object))),
-                    Err(message) => problems.push(Problem {
-                        file: path.strip_prefix(root).unwrap_or(&path).to_owned(),
-                        document: 0,
-                        object: Some(kind.as_str().to_owned()),
-                        field: None,
-                        message,
-                        cure: "Remove the file; its writer makes it again.".to_owned(),
-                    }),
-                }
-            }
-        }
-        for kind in Kind::ALL.iter().copied().filter(|kind| has_status(*kind)) {
-            self.refresh_statuses(kind, &own.join(STATUS).join(kind.as_str()));
-        }
-        problems
-    }
-
-    fn refresh_statuses(&mut self, kind: Kind, directory: &Path) {
-        let mut found = Vec::new();
-        let Ok(namespaces) = std::fs::read_dir(directory) else { return };
-        for namespace in namespaces.flatten() {
-            let Ok(files) = json_files(&namespace.path()) else { continue };
-            found.extend(files);
-        }
-        self.statuses.retain(|path, _| !path.starts_with(directory) || found.contains(path));
-        for path in found {
-            // A status that cannot be read is written anew by the controller's next decision.
-            if let Ok(Look::Text(text)) = self.texts.look(&path, false) {
-                match serde_json::from_str(&text) {
-                    Ok(status) => {
-                        drop(self.statuses.insert(path.clone(), (key_of_status(kind, &path), status)))
-                    }
-                    Err(_) => drop(self.statuses.remove(&path)),
-                }
-            }
-        }
-    }
-
-    /// All records.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (&ObjectKey, &Object)> {
-        self.records.values().map(|(key, object)| (key, object))
-    }
-
-    /// The status that was written for an object.
-    pub(crate) fn status(&self, files: &Files, key: &ObjectKey) -> Option<&Value> {
-        self.statuses.get(&files.status_path(key).ok()?).map(|(_, status)| status)
-    }
-
-    /// Every object that has a status.
-    pub(crate) fn with_status(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.statuses.values().map(|(key, _)| key)
-    }
-
-    /// Digest of the texts of the records of one kind.
-    pub(crate) fn digest(&self, kind: Kind) -> String {
-        let mut hash = Xxh3::new();
-        for (path, (key, _)) in &self.records {
-            if key.kind == kind {
-                hash.update(key.name.as_bytes());
-                hash.update(&[0]);
-                hash.update(&self.texts.digest(path).to_le_bytes());
-            }
-        }
-        format!("{:016x}", hash.digest())
-    }
-}
-
-fn record(kind: Kind, text: &str) -> Result<Object, String> {
-    let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    typed(kind, value).map_err(|(field, message)| match field {
-        Some(field) => format!("{field}: {message}"),
-        None => message,
-    })
-}
-
-/// The object that a status file is about, by where the file stands.
-fn key_of_status(kind: Kind, path: &Path) -> ObjectKey {
-    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    let namespace = text(path.parent().and_then(Path::file_name));
-    let namespace = if namespace == "_" { String::new() } else { namespace };
-    ObjectKey { kind, namespace, name: text(path.file_stem()) }
-}
-
-fn json_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

@@ -1,7 +1,9 @@
 //! The seam itself: what the controller and the agents ask of any store.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 
 use egret_api::{Object, ObjectKey};
 use serde::{Deserialize, Serialize};
@@ -12,8 +14,9 @@ use crate::{Problem, StoreError};
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// All objects that can be read, ordered by key; no key twice. `.status` of people's objects is what the
-    /// controller wrote last, never what a manifest says.
-    pub objects: Vec<Object>,
+    /// controller wrote last, never what a manifest says. What did not change since the last snapshot is the same
+    /// allocation, so that it need not be compared.
+    pub objects: Vec<Arc<Object>>,
     /// What cannot be read, in the order of the files.
     pub problems: Vec<Problem>,
     /// Digest of what people wrote: everything but records and statuses. It is taken over the text, so that all
@@ -23,6 +26,33 @@ pub struct Snapshot {
     pub addresses_digest: String,
     /// Objects that have a status in the store and are gone.
     pub stale_statuses: BTreeSet<ObjectKey>,
+}
+
+impl Snapshot {
+    /// What this snapshot has that an earlier one's objects had not, or had otherwise; and what is gone.
+    pub fn since<'a>(&'a self, before: &[Arc<Object>]) -> (Vec<&'a Arc<Object>>, Vec<ObjectKey>) {
+        let (mut applied, mut deleted) = (Vec::new(), Vec::new());
+        let (mut old, mut new) = (before.iter().peekable(), self.objects.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return (applied, deleted),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => Ordering::Equal,
+                (Some(old), Some(new)) => old.key().cmp(&new.key()),
+            };
+            match order {
+                Ordering::Less => deleted.extend(old.next().map(|old| old.key())),
+                Ordering::Greater => applied.extend(new.next()),
+                Ordering::Equal => {
+                    let (old, new) = (old.next(), new.next());
+                    applied.extend(
+                        new.filter(|new| old.is_none_or(|old| !Arc::ptr_eq(old, new) && old != *new)),
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// How far the controller has come, so that others can tell whether its records answer to what people wrote.

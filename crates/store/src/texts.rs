@@ -1,9 +1,10 @@
 //! The texts of files, read again only when they may have changed.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -31,16 +32,19 @@ pub(crate) enum Look {
     Text(String),
 }
 
-/// Files by path, as they were read last.
+/// Files by their path below a directory, as they were read last.
 #[derive(Default)]
 pub(crate) struct Texts {
-    seen: BTreeMap<PathBuf, Seen>,
+    seen: BTreeMap<OsString, Seen>,
 }
 
 impl Texts {
-    /// Looks at a file. `in_place`: people's editors write this file, perhaps in place and in pieces.
-    pub(crate) fn look(&mut self, path: &Path, in_place: bool) -> io::Result<Look> {
-        let metadata = std::fs::metadata(path)?;
+    /// Looks at a file below the directory. `in_place`: people's editors write this file, perhaps in place and in
+    /// pieces.
+    pub(crate) fn look(&mut self, directory: &Path, file: &Path, in_place: bool) -> io::Result<Look> {
+        let path = directory.join(file);
+        let metadata = std::fs::metadata(&path)?;
+        let file = file.as_os_str();
         let place = (metadata.dev(), metadata.ino());
         let stamp = (
             metadata.size(),
@@ -54,7 +58,7 @@ impl Texts {
             .ok()
             .and_then(|modified| SystemTime::now().duration_since(modified).ok())
             .is_some_and(|age| age < SETTLE);
-        if let Some(seen) = self.seen.get(path) {
+        if let Some(seen) = self.seen.get(file) {
             if seen.place == place && seen.stamp == stamp && !seen.fresh {
                 return Ok(Look::Same);
             }
@@ -65,24 +69,29 @@ impl Texts {
         }
         let bytes = std::fs::read(path)?;
         let digest = xxh3_64(&bytes);
-        let same = self.seen.get(path).is_some_and(|seen| seen.digest == digest);
-        self.seen.insert(path.to_owned(), Seen { place, stamp, fresh, digest });
+        let same = self.seen.get(file).is_some_and(|seen| seen.digest == digest);
+        self.seen.insert(file.to_owned(), Seen { place, stamp, fresh, digest });
         if same {
             return Ok(Look::Same);
         }
         String::from_utf8(bytes).map(Look::Text).map_err(|_| {
-            self.seen.remove(path);
+            self.seen.remove(file);
             io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text")
         })
     }
 
     /// Forgets a file.
-    pub(crate) fn forget(&mut self, path: &Path) {
-        self.seen.remove(path);
+    pub(crate) fn forget(&mut self, file: &Path) {
+        self.seen.remove(file.as_os_str());
+    }
+
+    /// Forgets the files that are not to be kept.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&OsStr) -> bool) {
+        self.seen.retain(|file, _| keep(file));
     }
 
     /// The digest of a file's text as read last.
-    pub(crate) fn digest(&self, path: &Path) -> u64 {
-        self.seen.get(path).map_or(0, |seen| seen.digest)
+    pub(crate) fn digest(&self, file: &OsStr) -> u64 {
+        self.seen.get(file).map_or(0, |seen| seen.digest)
     }
 }

@@ -37,6 +37,11 @@ impl Drop for Place {
     }
 }
 
+fn only(snapshot: &Snapshot) -> &Object {
+    assert_eq!(snapshot.objects.len(), 1, "{:?}", names(snapshot));
+    &snapshot.objects[0]
+}
+
 fn names(snapshot: &Snapshot) -> Vec<String> {
     snapshot.objects.iter().map(|object| object.key().to_string()).collect()
 }
@@ -105,7 +110,7 @@ fn the_high_availability_example_is_read_as_it_stands() {
         names(&snapshot),
         ["Egress egress-prod-web", "Egress egress-staging-web", "ExternalIPPool external-ip-pool"]
     );
-    let Object::Egress(staging) = &snapshot.objects[1] else { panic!("not an Egress") };
+    let Object::Egress(staging) = &*snapshot.objects[1] else { panic!("not an Egress") };
     assert_eq!(staging.status, None, "a status in a manifest is not ours");
 }
 
@@ -140,7 +145,7 @@ fn of_nodes_and_pods_only_what_is_read_can_be_wrong() {
     );
     let snapshot = store.snapshot();
     assert_eq!(snapshot.problems, []);
-    let Object::Pod(pod) = &snapshot.objects[1] else { panic!("not a pod") };
+    let Object::Pod(pod) = &*snapshot.objects[1] else { panic!("not a pod") };
     assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("node-1"));
 }
 
@@ -252,7 +257,7 @@ fn the_first_of_two_files_wins() {
     place.write("b.yaml", &policy("a", "pool: second"));
     place.write("a.yaml", &format!("{}---\n{}", policy("a", "pool: first"), policy("a", "pool: third")));
     let snapshot = store.snapshot();
-    let [Object::EgressPolicy(policy)] = &snapshot.objects[..] else { panic!("{:?}", names(&snapshot)) };
+    let Object::EgressPolicy(policy) = only(&snapshot) else { panic!("{:?}", names(&snapshot)) };
     assert_eq!(policy.spec.pool, "first");
     let files: Vec<_> = snapshot.problems.iter().map(|p| (p.file.to_str().unwrap(), p.document)).collect();
     assert_eq!(files, [("a.yaml", 2), ("b.yaml", 1)]);
@@ -322,11 +327,10 @@ fn records_and_statuses_are_read_back() {
     for store in [&store, &place.open()] {
         let snapshot = store.snapshot();
         assert_eq!(snapshot.problems, []);
-        let [Object::EgressPolicy(policy), record] = &snapshot.objects[..] else {
-            panic!("{:?}", names(&snapshot))
-        };
+        let [policy, record] = &snapshot.objects[..] else { panic!("{:?}", names(&snapshot)) };
+        let Object::EgressPolicy(policy) = &**policy else { panic!("not a policy") };
         assert_eq!(policy.status.as_ref().unwrap().address.as_deref(), Some("192.0.2.1"));
-        assert_eq!(*record, node("node-1", true));
+        assert_eq!(**record, node("node-1", true));
     }
     std::fs::rename(place.0.join("p.yaml"), place.0.join("p.off")).unwrap();
     assert_eq!(store.snapshot().stale_statuses, [key.clone()].into());
@@ -336,7 +340,7 @@ fn records_and_statuses_are_read_back() {
     store.delete_status(&key).unwrap();
     store.delete_record(&node("node-1", true).key()).unwrap();
     let snapshot = store.snapshot();
-    let [Object::EgressPolicy(policy)] = &snapshot.objects[..] else { panic!("{:?}", names(&snapshot)) };
+    let Object::EgressPolicy(policy) = only(&snapshot) else { panic!("{:?}", names(&snapshot)) };
     assert_eq!(policy.status, None);
     let left = std::fs::read_dir(place.0.join(".egret/tmp")).unwrap().count();
     assert_eq!(left, 0, "no temporary file stays behind");

@@ -199,6 +199,7 @@ fn cluster() -> Vec<Object> {
 }
 
 fn batch(applied: Vec<Object>) -> Batch {
+    let applied = applied.into_iter().map(Into::into).collect();
     Batch { applied, objects_digest: "o1".into(), addresses_digest: "a1".into(), ..Batch::default() }
 }
 

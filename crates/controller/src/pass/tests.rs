@@ -1,6 +1,7 @@
 //! Passes over a directory of manifests.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use egret_api::{EgressNode, EgressNodeSpec, Wire};
 use egret_status::Report;
@@ -34,11 +35,12 @@ impl Place {
     }
 
     fn addresses(&self) -> Vec<EgressAddressSpec> {
-        let spec = |object| match object {
-            Object::EgressAddress(record) => Some(record.spec),
+        let snapshot = self.store.snapshot();
+        let spec = |object: &Arc<Object>| match &**object {
+            Object::EgressAddress(record) => Some(record.spec.clone()),
             _ => None,
         };
-        self.store.snapshot().objects.into_iter().filter_map(spec).collect()
+        snapshot.objects.iter().filter_map(spec).collect()
     }
 
     /// Modification times of all records and statuses.
@@ -98,7 +100,7 @@ async fn one_pass_allocates_leases_and_says_how_far_it_is() {
     let progress = place.store.progress().unwrap();
     assert_eq!(progress.observed_objects, snapshot.objects_digest);
     assert_eq!(progress.addresses, snapshot.addresses_digest);
-    let policy = snapshot.objects.iter().find_map(|object| match object {
+    let policy = snapshot.objects.iter().find_map(|object| match &**object {
         Object::EgressPolicy(policy) => policy.status.clone(),
         _ => None,
     });

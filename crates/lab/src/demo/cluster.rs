@@ -1,6 +1,7 @@
 //! The demo's cluster: the default topology, pods of four teams, and who holds an address.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -71,7 +72,7 @@ pub fn holder(paths: &Paths, state: &State, address: IpAddr) -> Result<String> {
     let mut found = String::new();
     let wanted = address.to_string();
     wait::until(paths, Duration::from_secs(10), |snapshot, _| {
-        let holds = |o: &Object| match o {
+        let holds = |o: &Arc<Object>| match &**o {
             Object::EgressNode(n) if n.spec.holds.contains(&wanted) => n.metadata.name.clone(),
             _ => None,
         };

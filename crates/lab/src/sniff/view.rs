@@ -46,7 +46,7 @@ impl History {
         let mut in_force = self.moments.back().map(|m| m.in_force.clone()).unwrap_or_default();
         let (mut seen, mut egress) = (BTreeSet::new(), BTreeMap::new());
         for object in &snapshot.objects {
-            match object {
+            match &**object {
                 Object::EgressNode(node) if node.spec.observed_objects == snapshot.objects_digest => {
                     seen.extend(node.metadata.name.clone());
                 }
@@ -58,7 +58,8 @@ impl History {
                 _ => {}
             }
         }
-        let wanted = Arc::new(World::from_objects(snapshot.objects));
+        let wanted =
+            Arc::new(World::from_objects(snapshot.objects.iter().map(|object| Object::clone(object))));
         in_force.extend(seen.into_iter().map(|node| (node, Arc::clone(&wanted))));
         self.moments.push_back(Arc::new(Moment { since: now, wanted, in_force, egress }));
         // The oldest that still counts is the last from before the time that is remembered.
@@ -237,6 +238,7 @@ mod tests {
     }
 
     fn snapshot(digest: &str, objects: Vec<Object>) -> Snapshot {
+        let objects = objects.into_iter().map(Into::into).collect();
         Snapshot { objects, objects_digest: digest.into(), ..Snapshot::default() }
     }
 
