@@ -55,8 +55,8 @@ impl Accepted {
 
     /// Nothing of the file is kept.
     pub(crate) fn forget(&self, file: &Path) {
-        if self.writer.is_some() {
-            told(Files::remove(&self.path(file)));
+        if let Some(files) = &self.writer {
+            told(files.remove(&self.path(file)));
         }
     }
 }

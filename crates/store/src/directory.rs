@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::accepted::Accepted;
 use crate::decode::typed;
 use crate::manifests::{Manifests, is_manifest};
+use crate::noticed::Noticed;
 use crate::records::{Files, OWN};
 use crate::seam::{Progress, Snapshot, Store};
 use crate::texts::SETTLE;
@@ -26,6 +27,7 @@ pub struct Directory {
     root: PathBuf,
     files: Files,
     watch: Watch,
+    noticed: Noticed,
     read: Mutex<Read>,
 }
 
@@ -45,10 +47,12 @@ impl Directory {
     /// When the directory cannot be made or watched.
     pub fn open(path: impl AsRef<Path>, writer: &str) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let files = Files::open(path, writer)?;
+        let noticed = Noticed::new();
+        // Makes the directory, which has a canonical name only then.
+        Files::open(path, writer, noticed.clone())?;
         let root = path.canonicalize().map_err(StoreError::io("open", path))?;
-        let watch = Watch::open(&root)?;
-        let files = if root == path { files } else { Files::open(&root, writer)? };
+        let files = Files::open(&root, writer, noticed.clone())?;
+        let watch = Watch::open(&root, noticed.clone())?;
         let read = Read {
             manifests: Manifests::default(),
             accepted: Accepted::new(root.join(OWN).join("accepted")),
@@ -56,7 +60,7 @@ impl Directory {
             with_status: BTreeMap::new(),
             settles: None,
         };
-        Ok(Self { root, files, watch, read: Mutex::new(read) })
+        Ok(Self { root, files, watch, noticed, read: Mutex::new(read) })
     }
 
     /// Keeps copies, in the store, of what is in force of files that are broken, so that a process that starts
@@ -71,7 +75,7 @@ impl Directory {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let Read { manifests, accepted, written, with_status, settles } = &mut *read;
         let unreadable = manifests.refresh(&self.root, accepted);
-        let mut broken_records = written.refresh(&self.root);
+        let mut broken_records = written.refresh(&self.root, &self.noticed.take());
         *settles = manifests.settling.then(|| Instant::now() + SETTLE);
         let (mut objects, mut problems) = manifests.objects();
         problems.extend(unreadable);
@@ -169,7 +173,7 @@ impl Directory {
     /// # Errors
     /// When the name leads elsewhere, or the file cannot be removed.
     pub fn remove_manifest(&self, name: &str) -> Result<(), StoreError> {
-        Files::remove(&self.manifest_path(name)?)
+        self.files.remove(&self.manifest_path(name)?)
     }
 
     fn manifest_path(&self, name: &str) -> Result<PathBuf, StoreError> {

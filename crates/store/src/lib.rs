@@ -10,6 +10,7 @@ mod decode;
 mod directory;
 mod document;
 mod manifests;
+mod noticed;
 mod problem;
 mod records;
 mod seam;

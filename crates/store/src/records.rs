@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::StoreError;
 use crate::decode::{has_status, is_record};
+use crate::noticed::Noticed;
 use crate::seam::{Progress, Recorder};
 
 /// Everything of ours is below this directory of the store.
@@ -27,10 +28,12 @@ pub struct Files {
     root: Arc<Path>,
     writer: Arc<str>,
     count: Arc<AtomicU64>,
+    noticed: Noticed,
 }
 
 impl Files {
-    pub(crate) fn open(root: &Path, writer: &str) -> Result<Self, StoreError> {
+    /// What is written is noted in `noticed`, since whoever watches hears of it only later.
+    pub(crate) fn open(root: &Path, writer: &str, noticed: Noticed) -> Result<Self, StoreError> {
         let own = root.join(OWN);
         let kinds = |part: &str, is: fn(Kind) -> bool| {
             Kind::ALL.iter().filter(|k| is(**k)).map(|k| own.join(part).join(k.as_str())).collect::<Vec<_>>()
@@ -41,7 +44,12 @@ impl Files {
         for directory in directories {
             std::fs::create_dir_all(&directory).map_err(StoreError::io("create", &directory))?;
         }
-        Ok(Self { root: root.into(), writer: writer.replace('/', "-").into(), count: Arc::default() })
+        Ok(Self {
+            root: root.into(),
+            writer: writer.replace('/', "-").into(),
+            count: Arc::default(),
+            noticed,
+        })
     }
 
     /// Puts a file in place whole, or not at all.
@@ -60,7 +68,9 @@ impl Files {
             if let Some(parent) = path.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            std::fs::rename(&temporary, path)
+            std::fs::rename(&temporary, path)?;
+            self.note(path);
+            Ok(())
         };
         write().map_err(|source| {
             // It may not even exist; the error that matters is the first.
@@ -69,12 +79,21 @@ impl Files {
         })
     }
 
-    pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), StoreError> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::io("remove", path)(error))
             }
-            _ => Ok(()),
+            _ => {
+                self.note(path);
+                Ok(())
+            }
+        }
+    }
+
+    fn note(&self, path: &Path) {
+        if let Ok(own) = path.strip_prefix(self.root.join(OWN)) {
+            self.noticed.change(own);
         }
     }
 
@@ -105,7 +124,7 @@ impl Files {
     }
 
     pub(crate) fn remove_record(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        Self::remove(&self.record_path(key)?)
+        self.remove(&self.record_path(key)?)
     }
 
     pub(crate) fn put_status(&self, key: &ObjectKey, status: &Value) -> Result<(), StoreError> {
@@ -114,7 +133,7 @@ impl Files {
     }
 
     pub(crate) fn remove_status(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        Self::remove(&self.status_path(key)?)
+        self.remove(&self.status_path(key)?)
     }
 
     pub(crate) fn put_progress(&self, progress: &Progress) -> Result<(), StoreError> {

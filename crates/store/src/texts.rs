@@ -85,11 +85,6 @@ impl Texts {
         self.seen.remove(file.as_os_str());
     }
 
-    /// Forgets the files that are not to be kept.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&OsStr) -> bool) {
-        self.seen.retain(|file, _| keep(file));
-    }
-
     /// The digest of a file's text as read last.
     pub(crate) fn digest(&self, file: &OsStr) -> u64 {
         self.seen.get(file).map_or(0, |seen| seen.digest)

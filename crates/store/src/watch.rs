@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::StoreError;
 use crate::manifests::is_manifest;
-use crate::records::OWN;
+use crate::noticed::Noticed;
+use crate::records::{OWN, RECORDS, STATUS};
 
 /// Several files are often written together; they are read together after this.
 const DEBOUNCE: Duration = Duration::from_millis(10);
@@ -25,6 +26,7 @@ pub(crate) struct Watch {
     /// Which directory it is, since another may be put in its place.
     place: Option<(u64, u64)>,
     watcher: RecommendedWatcher,
+    noticed: Noticed,
     events: mpsc::Receiver<()>,
     /// When the change that was noticed is to be told.
     due: Option<Instant>,
@@ -32,11 +34,15 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(root: &Path, noticed: Noticed) -> Result<Self, StoreError> {
         let (sender, events) = mpsc::channel(1);
-        let below = root.to_owned();
+        let (below, notice) = (root.to_owned(), noticed.clone());
         let failed = |source| StoreError::Watch { path: root.to_owned(), source };
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            match &event {
+                Ok(event) if !event.need_rescan() => note(&below, event, &notice),
+                _ => notice.everything(),
+            }
             if event.map_or(true, |event| concerns(&below, &event)) {
                 // A full channel tells the same already.
                 let _ = sender.try_send(());
@@ -48,6 +54,7 @@ impl Watch {
             root: root.to_owned(),
             place: place(root),
             watcher,
+            noticed,
             events,
             due: None,
             resync: Instant::now() + RESYNC,
@@ -76,6 +83,7 @@ impl Watch {
         self.due = None;
         if self.resync <= Instant::now() {
             self.resync = Instant::now() + RESYNC;
+            self.noticed.everything();
             self.follow();
         }
     }
@@ -100,13 +108,28 @@ fn place(root: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(root).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-fn concerns(root: &Path, event: &notify::Event) -> bool {
-    let changes = match event.kind {
+fn changes(event: &notify::Event) -> bool {
+    match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Access(_) => false,
         _ => true,
-    };
-    changes && (event.need_rescan() || event.paths.iter().any(|path| concerned(root, path)))
+    }
+}
+
+/// Notes which records and statuses an event is about.
+fn note(root: &Path, event: &notify::Event, noticed: &Noticed) {
+    let own = root.join(OWN);
+    for path in event.paths.iter().filter(|_| changes(event)) {
+        match path.strip_prefix(&own) {
+            Ok(file) if file.starts_with(RECORDS) || file.starts_with(STATUS) => noticed.change(file),
+            Ok(file) if file.as_os_str().is_empty() => noticed.everything(),
+            _ => {}
+        }
+    }
+}
+
+fn concerns(root: &Path, event: &notify::Event) -> bool {
+    changes(event) && (event.need_rescan() || event.paths.iter().any(|path| concerned(root, path)))
 }
 
 /// Whether a path holds something that is read. Statuses do not wake anybody: only their writer needs them.
@@ -115,7 +138,7 @@ fn concerned(root: &Path, path: &Path) -> bool {
     let mut parts = below.components();
     match parts.next() {
         Some(Component::Normal(first)) if first == OsStr::new(OWN) => match parts.next() {
-            Some(Component::Normal(part)) => part == "records" || part == "controller.json",
+            Some(Component::Normal(part)) => part == RECORDS || part == "controller.json",
             _ => false,
         },
         Some(Component::Normal(first)) if first.as_encoded_bytes().starts_with(b".") => first == "..data",

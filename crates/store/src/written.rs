@@ -1,6 +1,6 @@
 //! What Egret wrote, read back: records and statuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::Problem;
 use crate::decode::{has_status, is_record, typed};
+use crate::noticed::Changed;
 use crate::records::{NO_NAMESPACE, OWN, RECORDS, STATUS};
 use crate::texts::{Look, Texts};
 
@@ -24,24 +25,31 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// Reads all records again that may have changed. One that is broken stays as it was.
-    pub(crate) fn refresh(&mut self, root: &Path) -> Vec<Problem> {
+    /// Reads again what changed. Of a record that is broken, what it said before stays. Returns all that are.
+    pub(crate) fn refresh(&mut self, root: &Path, changed: &Changed) -> Vec<Problem> {
         let own = root.join(OWN);
-        let mut problems = Vec::new();
+        match changed {
+            Changed::Everything => self.look_at_everything(&own),
+            Changed::Files(files) => files.iter().for_each(|file| self.look_at(&own, file)),
+        }
+        let broken =
+            self.records.iter().flat_map(|(kind, shelf)| shelf.broken.iter().map(move |file| (kind, file)));
+        let problem = |(kind, (name, message)): (&Kind, (&OsString, &String))| Problem {
+            file: Path::new(OWN).join(RECORDS).join(kind.as_str()).join(name),
+            document: 0,
+            object: Some(kind.as_str().to_owned()),
+            field: None,
+            message: message.clone(),
+            cure: "Remove the file; its writer makes it again.".to_owned(),
+        };
+        broken.map(problem).collect()
+    }
+
+    fn look_at_everything(&mut self, own: &Path) {
         for kind in Kind::ALL.iter().copied().filter(|kind| is_record(*kind)) {
-            let directory = Path::new(OWN).join(RECORDS).join(kind.as_str());
+            let directory = own.join(RECORDS).join(kind.as_str());
             let shelf = self.records.entry(kind).or_default();
-            let decode = |name: &OsStr, text: &str| record(kind, name, text);
-            for (name, message) in shelf.refresh(&root.join(&directory), decode) {
-                problems.push(Problem {
-                    file: directory.join(name),
-                    document: 0,
-                    object: Some(kind.as_str().to_owned()),
-                    field: None,
-                    message,
-                    cure: "Remove the file; its writer makes it again.".to_owned(),
-                });
-            }
+            shelf.look_at_everything(&directory, |_, text| record(kind, text));
         }
         for kind in Kind::ALL.iter().copied().filter(|kind| has_status(*kind)) {
             let directory = own.join(STATUS).join(kind.as_str());
@@ -50,16 +58,33 @@ impl Written {
             let shelves = self.statuses.entry(kind).or_default();
             shelves.retain(|namespace, _| found.contains(namespace));
             for namespace in found {
-                let decode = |name: &OsStr, text: &str| status(kind, &namespace, name, text);
-                let directory = directory.join(&namespace);
-                // A status that cannot be read is written anew by the controller's next decision.
                 let shelf = shelves.entry(namespace.clone()).or_default();
-                for (name, _) in shelf.refresh(&directory, decode) {
-                    shelf.read.remove(&name);
-                }
+                shelf.look_at_everything(&directory.join(&namespace), |name, text| {
+                    status(kind, &namespace, name, text)
+                });
             }
         }
-        problems
+    }
+
+    /// Looks at one file below Egret's own directory.
+    fn look_at(&mut self, own: &Path, file: &Path) {
+        let parts: Vec<&OsStr> = file.iter().collect();
+        let kind = |name: &OsStr| Kind::ALL.iter().copied().find(|kind| name == kind.as_str());
+        let Some(directory) = own.join(file).parent().map(Path::to_owned) else { return };
+        match parts[..] {
+            [part, name, file] if part == RECORDS => {
+                let Some(kind) = kind(name).filter(|kind| is_record(*kind)) else { return };
+                let shelf = self.records.entry(kind).or_default();
+                shelf.look_at(&directory, file, |_, text| record(kind, text));
+            }
+            [part, name, namespace, file] if part == STATUS => {
+                let Some(kind) = kind(name).filter(|kind| has_status(*kind)) else { return };
+                let shelves = self.statuses.entry(kind).or_default();
+                let shelf = shelves.entry(namespace.to_owned()).or_default();
+                shelf.look_at(&directory, file, |name, text| status(kind, namespace, name, text));
+            }
+            _ => {}
+        }
     }
 
     /// All records.
@@ -88,38 +113,54 @@ impl Written {
 struct Shelf<T> {
     texts: Texts,
     read: BTreeMap<OsString, (ObjectKey, Arc<T>)>,
+    /// Files that cannot be read, and why.
+    broken: BTreeMap<OsString, String>,
 }
 
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
-        Self { texts: Texts::default(), read: BTreeMap::new() }
+        Self { texts: Texts::default(), read: BTreeMap::new(), broken: BTreeMap::new() }
     }
 }
 
 impl<T> Shelf<T> {
-    /// Reads what may have changed. Returns the files that cannot be read, and why; what they held before stays.
-    fn refresh(
+    fn look_at_everything(
         &mut self,
         directory: &Path,
         decode: impl Fn(&OsStr, &str) -> Result<(ObjectKey, T), String>,
-    ) -> Vec<(OsString, String)> {
-        let mut broken = Vec::new();
-        let Ok(files) = json_files(directory) else { return broken };
-        self.read.retain(|name, _| files.binary_search(name).is_ok());
-        self.texts.retain(|name| files.binary_search_by(|file| file.as_os_str().cmp(name)).is_ok());
-        for name in files {
-            let result = match self.texts.look(directory, Path::new(&name), false) {
-                Ok(Look::Text(text)) => decode(&name, &text),
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
-                Ok(Look::Same) if !self.read.contains_key(&name) => Err("cannot be understood".to_owned()),
-                _ => continue,
-            };
-            match result {
-                Ok((key, value)) => drop(self.read.insert(name, (key, Arc::new(value)))),
-                Err(message) => broken.push((name, message)),
-            }
+    ) {
+        let Ok(files) = json_files(directory) else { return };
+        let known: BTreeSet<OsString> = self.read.keys().chain(self.broken.keys()).cloned().collect();
+        for name in known.difference(&files).chain(&files) {
+            self.look_at(directory, name, &decode);
         }
-        broken
+    }
+
+    /// Looks at a file. What a broken one said before stays.
+    fn look_at(
+        &mut self,
+        directory: &Path,
+        name: &OsStr,
+        decode: impl Fn(&OsStr, &str) -> Result<(ObjectKey, T), String>,
+    ) {
+        let result = match self.texts.look(directory, Path::new(name), false) {
+            Ok(Look::Text(text)) => decode(name, &text),
+            Ok(_) => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.texts.forget(Path::new(name));
+                self.read.remove(name);
+                self.broken.remove(name);
+                return;
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match result {
+            Ok((key, value)) => {
+                self.broken.remove(name);
+                self.read.insert(name.to_owned(), (key, Arc::new(value)));
+            }
+            Err(message) => drop(self.broken.insert(name.to_owned(), message)),
+        }
     }
 
     fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<T>)> {
@@ -127,7 +168,7 @@ impl<T> Shelf<T> {
     }
 }
 
-fn record(kind: Kind, _: &OsStr, text: &str) -> Result<(ObjectKey, Object), String> {
+fn record(kind: Kind, text: &str) -> Result<(ObjectKey, Object), String> {
     let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let object = typed(kind, value).map_err(|(field, message)| match field {
         Some(field) => format!("{field}: {message}"),
@@ -145,15 +186,14 @@ fn status(kind: Kind, namespace: &OsStr, name: &OsStr, text: &str) -> Result<(Ob
     Ok((ObjectKey { kind, namespace, name }, value))
 }
 
-/// Names of the JSON files of a directory, sorted.
-fn json_files(directory: &Path) -> io::Result<Vec<OsString>> {
-    let mut files = Vec::new();
+/// Names of the JSON files of a directory.
+fn json_files(directory: &Path) -> io::Result<BTreeSet<OsString>> {
+    let mut files = BTreeSet::new();
     for entry in std::fs::read_dir(directory)? {
         let name = entry?.file_name();
         if name.as_encoded_bytes().ends_with(b".json") {
-            files.push(name);
+            files.insert(name);
         }
     }
-    files.sort();
     Ok(files)
 }
