@@ -35,8 +35,9 @@ impl Cluster {
         self.objects = snapshot.objects.clone();
     }
 
-    pub(crate) fn world(&self) -> &World {
-        &self.world
+    /// The world, which notes what is taken note of.
+    pub(crate) fn world(&mut self) -> &mut World {
+        &mut self.world
     }
 
     pub(crate) fn addresses(&self) -> &BTreeMap<String, EgressAddress> {

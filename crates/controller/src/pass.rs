@@ -1,15 +1,13 @@
 //! One pass: read, decide, write what differs, say how far we are.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use egret_api::{EgressAddress, EgressAddressSpec, Kind, Object, ObjectKey};
-use egret_plan::allocate::decide;
-use egret_plan::{ClusterSettings, Decision};
+use egret_plan::ClusterSettings;
+use egret_plan::allocate::Decider;
 use egret_store::{Progress, Recorder, Store, StoreError};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::complaints::Complaints;
@@ -19,9 +17,8 @@ use crate::metrics::Metrics;
 pub(crate) struct Controller {
     settings: ClusterSettings,
     cluster: Cluster,
+    decider: Decider,
     complaints: Complaints,
-    /// Statuses as they were written last.
-    statuses: BTreeMap<ObjectKey, Value>,
 }
 
 /// What a pass leaves to be done.
@@ -34,8 +31,8 @@ pub(crate) struct Outcome {
 
 impl Controller {
     pub(crate) fn new(settings: ClusterSettings) -> Self {
-        let (cluster, complaints, statuses) = Default::default();
-        Self { settings, cluster, complaints, statuses }
+        let (cluster, decider, complaints) = Default::default();
+        Self { settings, cluster, decider, complaints }
     }
 
     pub(crate) async fn pass<S: Store>(&mut self, store: &S, now: Timestamp, metrics: &Metrics) -> Outcome {
@@ -44,66 +41,55 @@ impl Controller {
         self.complaints.of_manifests(&snapshot.problems);
         self.cluster.update(&snapshot);
         let begun = Instant::now();
-        let decision = decide(self.cluster.world(), &self.settings, now);
+        let decision = self.decider.decide(self.cluster.world(), &self.settings, now);
+        let wake = decision.wake;
         self.complaints.of_statuses(&decision.statuses, |key| store.origin(key));
         metrics.decided(begun.elapsed(), self.complaints.count());
 
         let mut writes = Writes::default();
-        self.write_addresses(&recorder, &decision, now, &mut writes).await;
+        self.write_addresses(&recorder, now, &mut writes).await;
         if writes.failures == 0 {
             // Taken after the writing: it is what the agents will see.
-            let addresses = store.snapshot().addresses_digest;
+            let addresses = match self.decider.unwritten().next() {
+                Some(_) => store.snapshot().addresses_digest,
+                None => snapshot.addresses_digest,
+            };
             let progress = Progress { observed_objects: snapshot.objects_digest, addresses };
-            self.write_statuses(&recorder, &decision, &mut writes).await;
+            self.write_statuses(&recorder, &mut writes).await;
             for key in snapshot.stale_statuses {
                 writes.note(recorder.delete_status(&key).await);
             }
             writes.note(recorder.write_progress(&progress).await);
         }
         metrics.written(writes.failures);
-        Outcome { failed: writes.failures > 0, wake: decision.wake }
+        Outcome { failed: writes.failures > 0, wake }
     }
 
-    async fn write_addresses(
-        &self,
-        recorder: &impl Recorder,
-        decision: &Decision,
-        now: Timestamp,
-        writes: &mut Writes,
-    ) {
-        for (name, spec) in &decision.addresses {
-            let old = self.cluster.addresses().get(name);
-            if old.is_some_and(|old| old.spec == *spec) {
+    async fn write_addresses(&self, recorder: &impl Recorder, now: Timestamp, writes: &mut Writes) {
+        for name in self.decider.unwritten() {
+            let old = self.cluster.addresses().get(&name);
+            let Some(spec) = self.decider.decision().addresses.get(&name) else {
+                tracing::info!(record = name, "egress address given back");
+                let key = ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name };
+                writes.note(recorder.delete_record(&key).await);
                 continue;
-            }
+            };
             tell(old.map(|old| &old.spec), spec);
-            let mut record = EgressAddress::new(name, spec.clone());
+            let mut record = EgressAddress::new(&name, spec.clone());
             match old {
                 Some(old) => record.metadata = old.metadata.clone(),
                 None => record.metadata.creation_timestamp = Some(Time(now)),
             }
             writes.note(recorder.write_record(&Object::EgressAddress(Box::new(record))).await);
         }
-        let gone = self.cluster.addresses().keys().filter(|name| !decision.addresses.contains_key(*name));
-        for name in gone {
-            tracing::info!(record = name, "egress address given back");
-            let key = ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name: name.clone() };
-            writes.note(recorder.delete_record(&key).await);
-        }
     }
 
-    async fn write_statuses(&mut self, recorder: &impl Recorder, decision: &Decision, writes: &mut Writes) {
-        for (key, status) in &decision.statuses {
-            if self.statuses.get(key) == Some(status) {
-                continue;
+    async fn write_statuses(&self, recorder: &impl Recorder, writes: &mut Writes) {
+        for key in self.decider.untold() {
+            if let Some(status) = self.decider.decision().statuses.get(key) {
+                writes.note(recorder.write_status(key, status).await);
             }
-            let written = recorder.write_status(key, status).await;
-            if written.is_ok() {
-                self.statuses.insert(key.clone(), status.clone());
-            }
-            writes.note(written);
         }
-        self.statuses.retain(|key, _| decision.statuses.contains_key(key));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Passes over a directory of manifests.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
