@@ -88,25 +88,31 @@ pub(crate) async fn run<K: Kernel>(
                 }
             }
             batch = channels.batches.recv() => {
-                let mut batch = batch;
+                let (mut batch, mut news) = (batch, false);
                 while let Some(next) = batch {
-                    node.objects(next);
+                    news |= node.objects(next);
                     batch = channels.batches.try_recv().ok();
                 }
                 anyhow::ensure!(!channels.batches.is_closed(), "the store is no longer followed");
+                if !news {
+                    continue;
+                }
             }
             _ = sweeps.tick() => {
                 let flows = block_in_place(|| node.sweep());
                 metrics.swept(flows);
                 if flows.is_none() {
                     sweeps.reset_after(SWEEP_ON);
-                    continue;
+                } else if node.ask() {
+                    tell(&channels, &node);
                 }
+                continue;
             }
             _ = opened.tick() => {
-                if !block_in_place(|| node.count_opened()) {
-                    continue;
+                if block_in_place(|| node.count_opened()) && node.ask() {
+                    tell(&channels, &node);
                 }
+                continue;
             }
             _ = guard.tick() => {
                 metrics.guarded(&block_in_place(|| node.kernel().guard_drops()));

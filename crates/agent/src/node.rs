@@ -1,13 +1,14 @@
 //! This node: what is known, what its kernel holds, and the step from the one to the other.
 //!
-//! Nothing here waits or asks the time. Every event ends in [`Node::step`], which plans all anew and applies the
-//! difference; so events may come in any order, twice, or not at all for a while.
+//! Nothing here waits or asks the time. Every event by which the plan may change ends in [`Node::step`], which plans all
+//! anew and applies the difference; so events may come in any order, twice, or not at all for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use egret_api::PortUse;
+use egret_api::Object;
 use egret_datapath::{LinkSnapshot, Role};
 use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, Local, NodePlan, Steering, Underlay, World, diff};
@@ -19,8 +20,8 @@ use crate::kernel::Kernel;
 use crate::links::LinkProbes;
 use crate::liveness::Verdict;
 use crate::objects::Batch;
-use crate::opened::Opened;
 use crate::pods::PodLinks;
+use crate::ports::Ports;
 use crate::retry::Retry;
 
 /// How long the first plan may wait to know all gateways and pods: a restarted agent must not take away what
@@ -55,7 +56,7 @@ pub(crate) struct Took {
 /// What the node reports of the plan in force.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InForce {
-    pub plan: NodePlan,
+    pub plan: Arc<NodePlan>,
     pub digests: Digests,
 }
 
@@ -70,15 +71,13 @@ pub(crate) struct Node<K> {
     verdict: Verdict,
     /// Gateways whose link carries packets without tunnel.
     working: BTreeSet<String>,
-    used: BTreeMap<IpAddr, PortUse>,
+    ports: Ports,
     /// Flows that the last sweep found.
     flows: u32,
-    /// Flows opened since.
-    opened: Opened,
     /// What the kernel holds.
     actual: Tables,
     /// The plan made last, in force or not.
-    plan: NodePlan,
+    plan: Arc<NodePlan>,
     /// Other nodes that a gateway asks, to tell the death of its peers from being cut off itself.
     witnesses: BTreeMap<String, IpAddr>,
     isolation: Isolation,
@@ -110,11 +109,10 @@ impl<K: Kernel> Node<K> {
             pods,
             verdict: Verdict::default(),
             working: BTreeSet::new(),
-            used: BTreeMap::new(),
+            ports: Ports::default(),
             flows: 0,
-            opened: Opened::default(),
             actual,
-            plan: NodePlan::default(),
+            plan: Arc::default(),
             witnesses: BTreeMap::new(),
             isolation: Isolation::default(),
             in_force: None,
@@ -130,15 +128,18 @@ impl<K: Kernel> Node<K> {
         }
     }
 
-    /// The store changed.
-    pub(crate) fn objects(&mut self, batch: Batch) {
+    /// The store changed. False if this node's plan cannot change by it.
+    pub(crate) fn objects(&mut self, batch: Batch) -> bool {
+        let digests = Digests { objects: batch.objects_digest, addresses: batch.addresses_digest };
+        let mut news = !batch.deleted.is_empty() || self.digests != digests;
         for key in &batch.deleted {
             self.world.delete(key);
         }
         for object in batch.applied {
-            self.world.apply(egret_api::Object::clone(&object));
+            news |= self.world.apply(Object::clone(&object));
         }
-        self.digests = Digests { objects: batch.objects_digest, addresses: batch.addresses_digest };
+        self.digests = digests;
+        news
     }
 
     /// The interfaces changed. Programs are attached at once, before it is known whose links these are.
@@ -180,31 +181,19 @@ impl<K: Kernel> Node<K> {
         self.working = working;
     }
 
-    /// Asks how many flows were opened; true if that is reason to ask for more ports before the next sweep: for more
-    /// than twice as many as were asked for last, so that a rising load is no reason each time.
+    /// Asks how many flows were opened; true if that is reason to ask for more ports before the next sweep.
     pub(crate) fn count_opened(&mut self) -> bool {
         match self.kernel.opened() {
-            Ok(counts) => self.opened.told(counts),
+            Ok(counts) => self.ports.opened(counts),
             Err(error) => tracing::warn!("new flows are not counted: {error}"),
         }
-        self.opened.since_sweep().any(|(address, new)| {
-            let Some(entry) = self.plan.tables.egress.get(address) else { return false };
-            let asked = self.plan.ports.get(address).map_or(0, |ports| ports.wanted_blocks);
-            let flows = new + self.used.get(address).map_or(0, |used| used.flows);
-            let block = u64::from((entry.block_size / u16::from(entry.pod_share.max(1))).max(1));
-            let blocks = u64::from(asked).max(entry.blocks.len() as u64);
-            egret_plan::node::short_of_ports(flows, blocks * block)
-        })
+        self.ports.are_short(&self.plan.tables)
     }
 
-    /// How this node uses ports: what the last sweep found, and what was opened since.
-    fn used(&self) -> BTreeMap<IpAddr, PortUse> {
-        let mut used = self.used.clone();
-        for (address, flows) in self.opened.since_sweep() {
-            let new = || PortUse { wanted_blocks: 0, flows: 0, busy_blocks: Vec::new() };
-            used.entry(*address).or_insert_with(new).flows += flows;
-        }
-        used
+    /// Asks for ports; true if for others than before.
+    pub(crate) fn ask(&mut self) -> bool {
+        let Some(in_force) = &self.in_force else { return false };
+        self.ports.ask(&self.world, &self.setup.node, &in_force.plan.tables)
     }
 
     /// Goes on removing idle flows and counting the others. When it is through, returns the number of flows, and how
@@ -213,12 +202,8 @@ impl<K: Kernel> Node<K> {
         match self.kernel.sweep() {
             Ok(None) => None,
             Ok(Some(sweep)) => {
-                let used = |(address, used): (IpAddr, egret_datapath::AddressUse)| {
-                    (address, PortUse { wanted_blocks: 0, flows: used.flows, busy_blocks: used.busy_blocks })
-                };
-                self.used = sweep.use_.into_iter().map(used).collect();
+                self.ports.swept(sweep.use_);
                 self.flows = sweep.kept;
-                self.opened.swept();
                 Some((sweep.kept, sweep.took))
             }
             Err(error) => {
@@ -248,7 +233,7 @@ impl<K: Kernel> Node<K> {
         took.plan = begun.elapsed();
         let agents = self.world.reports().keys().filter_map(|name| self.world.underlay(name, None));
         self.witnesses = witnesses(&plan, agents);
-        self.plan = plan;
+        self.plan = Arc::new(plan);
         self.unmet = self.first_waits_for(now);
         if self.unmet.is_some() {
             return took;
@@ -268,6 +253,7 @@ impl<K: Kernel> Node<K> {
         }
         if self.failures.is_empty() {
             self.in_force = Some(InForce { plan: self.plan.clone(), digests: self.digests.clone() });
+            self.ask();
         }
         self.begun = true;
         self.attach();
@@ -324,7 +310,6 @@ impl<K: Kernel> Node<K> {
             pod_links: self.pods.links().clone(),
             links: self.working.clone(),
             alive: living.clone(),
-            flows: self.used(),
         }
     }
 
@@ -469,6 +454,10 @@ impl<K: Kernel> Node<K> {
         let judged = |name: &String| self.verdict.alive.contains(name) || self.verdict.dead.contains(name);
         let names = self.plan.probes.keys().filter(move |name| judged(name));
         names.map(|name| (name, self.verdict.alive.contains(name)))
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     pub(crate) fn link_probes(&self) -> &LinkProbes {

@@ -41,7 +41,12 @@ pub(crate) fn record<K: Kernel>(node: &Node<K>) -> Option<EgressNodeSpec> {
             .iter()
             .map(|(address, revision)| (address.to_string(), *revision))
             .collect(),
-        ports: plan.ports.iter().map(|(address, used)| (address.to_string(), used.clone())).collect(),
+        ports: node
+            .ports()
+            .demand()
+            .iter()
+            .map(|(address, used)| (address.to_string(), used.clone()))
+            .collect(),
         holds: plan.holds.keys().map(ToString::to_string).collect(),
         holders: text(&plan.holders),
         links: plan.links.iter().cloned().collect(),

@@ -327,6 +327,5 @@ fn local(world: &World, n: usize) -> Local {
             .collect(),
         links: BTreeSet::new(),
         alive: (0..GATEWAYS).map(|g| format!("node-{g}")).collect::<BTreeSet<_>>(),
-        flows: BTreeMap::new(),
     }
 }

@@ -103,6 +103,13 @@ pub(crate) fn reaches<'a>(
 }
 
 impl Report {
+    /// Nothing differs but how ports are used.
+    pub(crate) fn same_but_for_ports(&self, other: &Report) -> bool {
+        let Report { underlay, mac, wires, programmed, ports: _, holds, holders, links, ready } = self;
+        (underlay, mac, wires, programmed) == (&other.underlay, &other.mac, &other.wires, &other.programmed)
+            && (holds, holders, links, ready) == (&other.holds, &other.holders, &other.links, &other.ready)
+    }
+
     /// Reads a report; what cannot be read is left out.
     pub fn read(node: EgressNode) -> Report {
         let spec = node.spec;

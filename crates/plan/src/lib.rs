@@ -6,6 +6,7 @@
 
 pub mod allocate;
 mod bounds;
+pub mod demand;
 pub mod dialect;
 pub mod diff;
 pub mod elect;
@@ -32,6 +33,7 @@ mod touched;
 pub mod world;
 
 pub use allocate::Decision;
+pub use demand::demand;
 pub use diff::{Change, diff};
 pub use explain::{Expected, Explanation, Packet, expected_source, explain};
 pub use fault::Fault;

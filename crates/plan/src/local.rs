@@ -1,9 +1,8 @@
-//! What only the node itself knows: its links, its neighbours' lives, its flows.
+//! What only the node itself knows: its links, its neighbours' lives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use egret_api::PortUse;
 use ipnet::IpNet;
 
 use crate::tables::{LinkIndex, Mac, UnknownPods};
@@ -29,8 +28,6 @@ pub struct Local {
     pub links: BTreeSet<String>,
     /// Gateways believed alive; the node itself among them if it is ready.
     pub alive: BTreeSet<String>,
-    /// What the last sweep found, by egress address. Only `flows` and `busy_blocks` are read.
-    pub flows: BTreeMap<IpAddr, PortUse>,
 }
 
 /// How packets get to gateways.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use egret_api::{PortUse, WhenUnavailable};
+use egret_api::WhenUnavailable;
 
 use crate::facts::{Record, Report, reaches};
 use crate::guard;
@@ -36,8 +36,6 @@ pub struct NodePlan {
     pub holds: BTreeMap<IpAddr, LinkIndex>,
     /// For each egress address that the node can serve: the revision that is programmed once the tables are.
     pub programmed: BTreeMap<IpAddr, u64>,
-    /// For each egress address that the node uses, or has ports of: how its ports are used.
-    pub ports: BTreeMap<IpAddr, PortUse>,
     /// What waits, and for what.
     pub waiting: Vec<String>,
 }
@@ -55,11 +53,6 @@ pub fn plan(world: &World, settings: &ClusterSettings, local: &Local) -> NodePla
     planner.pods();
     planner.serve();
     planner.plan
-}
-
-/// More than half of the ports that one pod may use would be taken: it is time to ask for more.
-pub fn short_of_ports(flows: u64, ports: u64) -> bool {
-    flows.saturating_mul(2) > ports
 }
 
 /// What a policy does now, with what the records say of its address.
@@ -247,7 +240,6 @@ impl<'a> Planner<'a> {
         if let Some(port) = blocks.first() {
             self.try_links(record, *port);
         }
-        self.plan.ports.insert(address, self.port_use(record, true));
         let spec = &record.spec;
         let (block_size, pod_share, timers) = (spec.block_size, spec.pod_share, spec.timeouts.into());
         let entry = EgressEntry { path, block_size, blocks, pod_share, timers };
@@ -280,40 +272,12 @@ impl<'a> Planner<'a> {
         Some(holder)
     }
 
-    fn port_use(&self, record: &Record, used: bool) -> PortUse {
-        let mine = |released: bool| {
-            let leases = record.spec.leases.iter();
-            leases.filter(move |l| l.node == self.local.node && l.released.is_some() == released).count()
-        };
-        let blocks = u16::try_from(mine(false)).unwrap_or(u16::MAX);
-        let sweep = self.local.flows.get(&record.address).cloned().unwrap_or_default();
-        // One pod must not be stopped at its share while the node could lease more.
-        let ports =
-            u64::from(blocks) * u64::from(record.spec.block_size) / u64::from(record.spec.pod_share.max(1));
-        let wanted_blocks = match used {
-            false => 0,
-            // So many that a quarter is in use then: a node that opens many at once asks once.
-            true if short_of_ports(sweep.flows, ports) => {
-                let more = sweep.flows.saturating_mul(4).div_ceil((ports / u64::from(blocks.max(1))).max(1));
-                u16::try_from(more).unwrap_or(u16::MAX).max(1)
-            }
-            true if sweep.flows.saturating_mul(8) >= ports => blocks.max(1),
-            true => (blocks / 2).max(1),
-        };
-        PortUse { wanted_blocks, flows: sweep.flows, busy_blocks: sweep.busy_blocks }
-    }
-
-    /// Addresses that this node can serve as a gateway, and those it still has ports of.
+    /// Addresses that this node can serve as a gateway.
     fn serve(&mut self) {
         let (mut served, mut leases) = (Vec::new(), Vec::new());
         let mut sources: BTreeMap<&str, Option<IpAddr>> = BTreeMap::new();
         for record in self.world.records_naming(&self.local.node) {
             let address = record.address;
-            if !self.plan.ports.contains_key(&address)
-                && record.spec.leases.iter().any(|l| l.node == self.local.node)
-            {
-                self.plan.ports.insert(address, self.port_use(record, false));
-            }
             if !record.has_candidate(&self.local.node) {
                 continue;
             }

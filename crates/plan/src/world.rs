@@ -60,9 +60,11 @@ impl World {
         world
     }
 
-    /// Puts an object in, in place of one with the same key.
-    pub fn apply(&mut self, object: Object) {
+    /// Puts an object in, in place of one with the same key. False if no node's plan can change by it: a node told
+    /// only how it uses its ports, which is the controller's business.
+    pub fn apply(&mut self, object: Object) -> bool {
         let key = object.key();
+        let mut news = true;
         match object {
             Object::Namespace(o) => {
                 self.set_namespace(&key.name, Some(o.metadata.labels.unwrap_or_default()))
@@ -75,8 +77,9 @@ impl World {
             Object::ClusterEgressPolicy(ref o) => self.set_policy(key, &object, value(&o.status)),
             Object::Egress(ref o) => self.set_policy(key, &object, value(&o.status)),
             Object::EgressAddress(o) => self.set_record(&key.name, Record::read(*o)),
-            Object::EgressNode(o) => self.set_report(key.name, Some(Report::read(*o))),
+            Object::EgressNode(o) => news = self.set_report(key.name, Some(Report::read(*o))),
         }
+        news
     }
 
     /// Takes an object out.
@@ -92,7 +95,7 @@ impl World {
             }
             Kind::EgressPolicy | Kind::ClusterEgressPolicy | Kind::Egress => self.remove_policy(key),
             Kind::EgressAddress => self.set_record(&name, None),
-            Kind::EgressNode => self.set_report(name, None),
+            Kind::EgressNode => drop(self.set_report(name, None)),
         }
     }
 
@@ -138,7 +141,8 @@ impl World {
         }
     }
 
-    fn set_report(&mut self, name: String, report: Option<Report>) {
+    /// False if only the use of ports differs.
+    fn set_report(&mut self, name: String, report: Option<Report>) -> bool {
         let old = self.reports.remove(&name);
         let inside = |r: &Option<Report>| r.iter().flat_map(Report::inside).collect::<Vec<_>>();
         let (before, after) = (inside(&old), inside(&report));
@@ -151,9 +155,14 @@ impl World {
             self.touched.used(self.pods.policies_on(&name));
         }
         self.touched.report(old.as_ref(), report.as_ref());
+        let news = match (&old, &report) {
+            (Some(old), Some(new)) => !old.same_but_for_ports(new),
+            _ => true,
+        };
         if let Some(new) = report {
             self.reports.insert(name, new);
         }
+        news
     }
 
     fn count_inside(&mut self, networks: impl IntoIterator<Item = IpNet>, by: isize) {

@@ -499,7 +499,7 @@ fn ports_are_asked_for_before_the_next_sweep() {
     node.step(now);
     node.kernel.opened = [(ip(ADDRESS), 3000)].into();
     assert!(node.count_opened());
-    node.step(now);
+    assert!(node.ask());
     let used = &crate::report::record(&node).unwrap().ports[ADDRESS];
     assert_eq!(used.flows, 3000);
     assert!(used.wanted_blocks > 2, "as many as they need, at once: {used:?}");
@@ -507,11 +507,32 @@ fn ports_are_asked_for_before_the_next_sweep() {
 }
 
 #[test]
+fn how_others_use_their_ports_changes_no_plan() {
+    let (mut node, _) = running(1);
+    let gateway = cluster().into_iter().find_map(|object| match object {
+        Object::EgressNode(node) if node.metadata.name.as_deref() == Some("node-4") => Some(node),
+        _ => None,
+    });
+    let mut gateway = gateway.unwrap();
+    let apply = |node: &mut Node<Memory>, gateway: &EgressNode| {
+        node.objects(batch(vec![Object::EgressNode(Box::new(gateway.clone()))]))
+    };
+    gateway.spec.ports.insert(ADDRESS.into(), egret_api::PortUse { flows: 7, ..Default::default() });
+    assert!(!apply(&mut node, &gateway));
+    gateway.spec.ready = !gateway.spec.ready;
+    assert!(apply(&mut node, &gateway), "whether it can carry packets does");
+    assert!(
+        node.objects(Batch { objects_digest: "o2".into(), ..batch(vec![]) }),
+        "what people wrote must be answered"
+    );
+}
+
+#[test]
 fn flows_that_are_counted_are_reported() {
-    let (mut node, now) = running(1);
+    let (mut node, _) = running(1);
     node.kernel.used = [(ip(ADDRESS), AddressUse { flows: 900, busy_blocks: vec![1024] })].into();
     node.sweep();
-    node.step(now);
+    assert!(node.ask());
     let record = crate::report::record(&node).unwrap();
     let used = &record.ports[ADDRESS];
     assert_eq!((used.flows, used.busy_blocks.as_slice()), (900, [1024].as_slice()));

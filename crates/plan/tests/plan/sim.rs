@@ -8,8 +8,8 @@ use egret_api::{EgressAddress, EgressNode, EgressNodeSpec, Kind, Object, ObjectK
 use egret_plan::allocate::Decider;
 use egret_plan::tables::{Path, Tables, UnknownPods};
 use egret_plan::{
-    Change, ClusterSettings, Local, LocalWire, NodePlan, PodLink, Steering, Underlay, World, allocate, diff,
-    node,
+    Change, ClusterSettings, Local, LocalWire, NodePlan, PodLink, Steering, Underlay, World, allocate,
+    demand, diff, node,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -193,12 +193,15 @@ impl Cluster {
             addresses: w.addresses.iter().map(ToString::to_string).collect(),
             carrier: w.carrier,
         };
+        let mine = |((who, a), u): (&(String, IpAddr), &PortUse)| (who == node).then(|| (*a, u.clone()));
+        let flows = self.flows.iter().filter_map(mine).collect();
+        let ports = demand(&self.world, node, &plan.tables, &flows);
         EgressNodeSpec {
             underlay: local.underlay.address.to_string(),
             underlay_mac: Some(mac),
             wires: local.wires.iter().map(wire).collect(),
             programmed: plan.programmed.iter().map(|(a, r)| (a.to_string(), *r)).collect(),
-            ports: plan.ports.iter().map(|(a, p)| (a.to_string(), p.clone())).collect(),
+            ports: ports.iter().map(|(a, p)| (a.to_string(), p.clone())).collect(),
             holds: plan.holds.keys().map(ToString::to_string).collect(),
             holders: plan.holders.iter().map(|(a, h)| (a.to_string(), h.clone())).collect(),
             links: plan.links.iter().cloned().collect(),
@@ -238,7 +241,6 @@ impl Cluster {
                 },
             )
         });
-        let mine = |((who, a), u): (&(String, IpAddr), &PortUse)| (who == node).then(|| (*a, u.clone()));
         Local {
             node: node.to_owned(),
             unknown_pods: UnknownPods::Hold,
@@ -254,7 +256,6 @@ impl Cluster {
             pod_links: links.collect(),
             links: self.links.get(node).cloned().unwrap_or_default(),
             alive: self.nodes().into_iter().filter(|name| !self.off.contains(name)).collect(),
-            flows: self.flows.iter().filter_map(mine).collect(),
         }
     }
 }
