@@ -1,4 +1,4 @@
-//! Reading a large hash map a piece at a time, many entries to a system call (Linux 5.6).
+//! Many entries of a map in one system call (Linux 5.6).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -6,8 +6,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use aya::Pod;
 
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 /// Entries of one call; more than any bucket holds.
-const ENTRIES: usize = 4096;
+const ENTRIES: usize = 1024;
 
 /// `union bpf_attr` of the call: include/uapi/linux/bpf.h.
 #[repr(C)]
@@ -64,5 +65,33 @@ impl<K: Pod + Default, V: Pod + Default> Walk<K, V> {
         self.keys[..met].iter().zip(&self.values[..met]).for_each(|(key, value)| see(key, value));
         self.bucket = Some(to);
         Ok(!ended)
+    }
+}
+
+/// Shows all entries of a map.
+pub fn all<K: Pod + Default, V: Pod + Default>(
+    map: BorrowedFd<'_>,
+    mut see: impl FnMut(&K, &V),
+) -> io::Result<()> {
+    let mut walk = Walk::new();
+    while walk.next(map, &mut see)? {}
+    Ok(())
+}
+
+/// Sets the first entries of an array.
+pub fn set<V: Pod>(array: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
+    let keys: Vec<u32> = (0..).take(values.len()).collect();
+    let mut call = Call {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: keys.len() as u32,
+        map: array.as_raw_fd() as u32,
+        ..Call::default()
+    };
+    // SAFETY: the pointers are to live buffers of `count` keys and values of the map's own sizes (V is the map's type),
+    // which the kernel only reads.
+    match unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_BATCH, &raw mut call, size_of::<Call>()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use crate::apply::{KnownRules, write};
 use crate::attach::{Attach, Attachments, Role};
-use crate::batch::Walk;
+use crate::batch;
 use crate::counters::Counters;
 use crate::error::{ApplyError, DatapathError};
 use crate::guard::{self, GuardDrops, GuardInput};
@@ -252,12 +252,14 @@ impl Datapath {
 
     /// Flows opened by each egress address that pods of this node use, since its entry was last written.
     pub fn opened(&self) -> Result<BTreeMap<IpAddr, u32>, DatapathError> {
-        let (mut walk, mut opened) = (Walk::new(), BTreeMap::new());
-        let mut see = |address: &layout::Addr, entry: &layout::Egress| {
-            opened.insert(IpAddr::from(*address), entry.opened);
-        };
-        let map = self.maps.egress.map().fd();
-        while walk.next(map.as_fd(), &mut see).map_err(|error| DatapathError::map("egress", error))? {}
+        let mut opened = BTreeMap::new();
+        let all = batch::all(
+            self.maps.egress.map().fd().as_fd(),
+            |address: &layout::Addr, entry: &layout::Egress| {
+                opened.insert(IpAddr::from(*address), entry.opened);
+            },
+        );
+        all.map_err(|error| DatapathError::map("egress", error))?;
         Ok(opened)
     }
 

@@ -12,7 +12,7 @@ use aya::maps::IterableMap as _;
 use aya::programs::{TestRun as _, TestRunOptions};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::batch::Walk;
+use crate::batch::{self, Walk};
 use crate::error::DatapathError;
 use crate::layout::{
     self, Addr, FLOW_ANSWERED, FLOW_CLOSING, Flow, FlowKey, Mapping, MappingKey, SUSPECTS, Suspect,
@@ -91,17 +91,17 @@ impl Sweeper {
 impl Pass {
     fn begin(maps: &Maps) -> Result<Self, DatapathError> {
         let mut egress = HashMap::new();
-        for entry in maps.egress.iter() {
-            let (address, entry) = entry.map_err(|error| DatapathError::map("egress", error))?;
-            egress.insert(address, entry);
-        }
+        let all = batch::all(maps.egress.map().fd().as_fd(), |address, entry| {
+            egress.insert(*address, *entry);
+        });
+        all.map_err(|error| DatapathError::map("egress", error))?;
         let mut pods = HashMap::new();
-        for entry in maps.pods.iter() {
-            let (address, pod) = entry.map_err(|error| DatapathError::map("pods", error))?;
+        let all = batch::all(maps.pods.map().fd().as_fd(), |address: &Addr, pod: &layout::PodValue| {
             if pod.rules != 0 {
-                pods.insert(address, pod.link);
+                pods.insert(*address, pod.link);
             }
-        }
+        });
+        all.map_err(|error| DatapathError::map("pods", error))?;
         let place = Place::Flows(Walk::new());
         Ok(Pass { place, found: Sweep::default(), blocks: HashMap::new(), egress, pods })
     }
@@ -176,9 +176,8 @@ impl Pass {
         suspects: &[Suspect],
         mappings: bool,
     ) -> Result<(), DatapathError> {
-        for (index, suspect) in (0..).zip(suspects) {
-            maps.suspects.set(index, *suspect, 0).map_err(|error| DatapathError::map("suspects", error))?;
-        }
+        batch::set(maps.suspects.map().fd().as_fd(), suspects)
+            .map_err(|error| DatapathError::map("suspects", error))?;
         let failed = |error| DatapathError::map("sweep_state", error);
         let count = u32::try_from(suspects.len()).unwrap_or(0);
         let state = layout::Sweep { count, mappings: mappings.into(), ..layout::Sweep::default() };
