@@ -44,6 +44,7 @@ pub struct World {
     records_by_claim: BTreeMap<Claim, BTreeSet<IpAddr>>,
     records_by_node: BTreeMap<String, BTreeSet<IpAddr>>,
     reports: BTreeMap<String, Report>,
+    holding: BTreeMap<IpAddr, BTreeSet<String>>,
     inside: BTreeMap<IpNet, usize>,
     touched: Touched,
 }
@@ -155,6 +156,7 @@ impl World {
             self.touched.used(self.pods.policies_on(&name));
         }
         self.touched.report(old.as_ref(), report.as_ref());
+        self.set_holding(&name, old.as_ref(), report.as_ref());
         let news = match (&old, &report) {
             (Some(old), Some(new)) => !old.same_but_for_ports(new),
             _ => true,
@@ -309,6 +311,22 @@ impl World {
     /// The records in which a node is a candidate or has a lease.
     pub fn records_naming(&self, node: &str) -> impl Iterator<Item = &Record> + use<'_> {
         self.records_by_node.get(node).into_iter().flatten().filter_map(|a| self.record(*a))
+    }
+
+    /// Nodes that say they hold an address.
+    pub(crate) fn holding(&self, address: IpAddr) -> impl Iterator<Item = &str> {
+        self.holding.get(&address).into_iter().flatten().map(String::as_str)
+    }
+
+    fn set_holding(&mut self, node: &String, old: Option<&Report>, new: Option<&Report>) {
+        let none = BTreeSet::new();
+        let [old, new] = [old, new].map(|report| report.map_or(&none, |report| &report.holds));
+        for address in old.difference(new) {
+            remove_from(&mut self.holding, address, node);
+        }
+        for address in new.difference(old) {
+            self.holding.entry(*address).or_default().insert(node.clone());
+        }
     }
 
     /// Every node's report.

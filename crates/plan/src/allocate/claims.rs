@@ -10,6 +10,7 @@ use egret_api::{Kind, ObjectKey, Reason};
 use crate::fault::Fault;
 use crate::intent::{Intent, Pool, Rank, reference};
 use crate::range::{Range, Taken};
+use crate::spread::answers;
 use crate::world::World;
 
 /// The claims of all policies.
@@ -207,12 +208,14 @@ impl Claims {
     fn place(&mut self, world: &World, mut intents: Vec<&Arc<Intent>>) -> bool {
         intents.sort_unstable_by(|a, b| a.rank.cmp(&b.rank));
         let (mut asking, mut waiting, mut contradiction) = (Vec::new(), Vec::new(), false);
-        for intent in intents {
+        let wishes = answers(&intents, |intent| {
+            permitted(world, intent).map(|pool| (pool, kept(world, intent, pool)))
+        });
+        for (intent, wish) in intents.into_iter().zip(wishes) {
             self.unsettled.remove(&intent.rank.key);
-            match permitted(world, intent) {
+            match wish {
                 Err(fault) => self.refuse(intent, fault),
-                Ok(pool) => {
-                    let kept = kept(world, intent, pool);
+                Ok((pool, kept)) => {
                     let open = kept.filter(|a| self.open(*a, intent, pool));
                     contradiction |= kept.is_some() && open.is_none();
                     match open {

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use egret_api::ObjectKey;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::Decision;
 use super::candidates::Candidates;
@@ -74,11 +73,12 @@ impl Decider {
         let addresses: Vec<IpAddr> = addresses.into_iter().collect();
         let decide = |address: &IpAddr| record::decide(world, &self.claims, &self.candidates, *address, now);
         for (address, decided) in addresses.iter().zip(answers(&addresses, decide)) {
-            self.keep_record(world, *address, decided);
+            self.keep_record(*address, decided);
         }
         let objects: Vec<&ObjectKey> = world.policies().keys().chain(world.pools().keys()).collect();
         let teller = status::Teller { world, now, decision: &self.decision, decider: self };
-        for (key, status) in objects.iter().zip(answers(&objects, |key| teller.of(key))) {
+        let tell = |key: &&ObjectKey| teller.of(key);
+        for (key, status) in objects.iter().zip(answers(&objects, tell)) {
             self.keep_status(key, status);
         }
         self.decision.wake = self.wakes.values().min().copied();
@@ -112,14 +112,14 @@ impl Decider {
     /// Decides the record of an address.
     fn record(&mut self, world: &World, address: IpAddr, now: Timestamp) {
         let decided = record::decide(world, &self.claims, &self.candidates, address, now);
-        self.keep_record(world, address, decided);
+        self.keep_record(address, decided);
     }
 
-    fn keep_record(&mut self, world: &World, address: IpAddr, decided: record::Decided) {
+    fn keep_record(&mut self, address: IpAddr, decided: record::Decided) {
         let name = record_name(address);
         self.wakes.remove(&address);
         self.unwritten.remove(&address);
-        if world.record(address).map(|r| &r.spec) != decided.spec.as_ref() {
+        if !decided.written {
             self.unwritten.insert(address);
         }
         if let Some(wake) = decided.wake {
@@ -143,13 +143,13 @@ impl Decider {
         self.keep_status(key, status);
     }
 
-    fn keep_status(&mut self, key: &ObjectKey, status: Option<(Value, &Value)>) {
+    fn keep_status(&mut self, key: &ObjectKey, told: Option<status::Told>) {
         self.untold.remove(key);
-        let Some((status, before)) = status else {
+        let Some(status::Told { status, written }) = told else {
             self.decision.statuses.remove(key);
             return;
         };
-        if *before != status {
+        if !written {
             self.untold.insert(key.clone());
         }
         self.decision.statuses.insert(key.clone(), status);

@@ -21,6 +21,8 @@ pub(crate) struct Decided {
     pub spec: Option<EgressAddressSpec>,
     /// When time alone changes the record.
     pub wake: Option<Timestamp>,
+    /// The store holds the record as decided.
+    pub written: bool,
     /// What else is known of it.
     pub standing: Standing,
 }
@@ -59,7 +61,7 @@ pub(crate) fn decide(
     let ports = pool.map(|p| p.ports.clone()).unwrap_or_default();
     let leased = leases::lease(world, address, before, &users, &ports, now);
     if uses.is_none() && leased.leases.is_empty() {
-        return Decided::default();
+        return Decided { written: before.is_none(), ..Decided::default() };
     }
     let spec = EgressAddressSpec {
         address: address.to_string(),
@@ -93,7 +95,8 @@ pub(crate) fn decide(
         holder: holder(world, address, &spec, &users).map(str::to_owned),
         dead: dead(world, address, &spec, &users),
     };
-    Decided { spec: Some(spec), wake: leased.wake, standing }
+    let written = before.is_some_and(|before| *before == spec);
+    Decided { spec: Some(spec), wake: leased.wake, written, standing }
 }
 
 /// The nodes on which pods use an address, by name.
@@ -129,8 +132,8 @@ fn holder<'a>(
         let serves = report(winner).is_some_and(|r| r.programmed.contains_key(&address));
         return record.candidates.iter().find(|c| *c == winner && serves).map(String::as_str);
     }
-    let holds = |c: &&String| report(c).is_some_and(|r| r.holds.contains(&address));
-    let holding = record.candidates.iter().filter(holds);
+    let holding = world.holding(address).filter(|node| report(node).is_some());
+    let holding = holding.filter_map(|node| record.candidates.iter().find(|candidate| *candidate == node));
     holding.min_by_key(|c| elect::score(address, c)).map(String::as_str)
 }
 

@@ -29,11 +29,19 @@ pub(crate) struct Teller<'w, 'd> {
 /// Reason and message of a condition.
 type Verdict = (Reason, String);
 
-impl<'w> Teller<'w, '_> {
-    /// The status of a policy or pool, and what it is now. `None` if there is no such object.
-    pub fn of(&self, key: &ObjectKey) -> Option<(Value, &'w Value)> {
+/// A status as it must be.
+pub(crate) struct Told {
+    pub status: Value,
+    /// The store has it so.
+    pub written: bool,
+}
+
+impl Teller<'_, '_> {
+    /// The status of a policy or pool. `None` if there is no such object.
+    pub fn of(&self, key: &ObjectKey) -> Option<Told> {
+        let told = |status: Value, before: &Value| Told { written: status == *before, status };
         if let Some(written) = self.world.pools().get(key) {
-            return Some((self.pool(key, written), &written.status));
+            return Some(told(self.pool(key, written), &written.status));
         }
         let written = self.world.policies().get(key)?;
         let (address, holder, verdict) = self.policy(key, written);
@@ -44,7 +52,7 @@ impl<'w> Teller<'w, '_> {
                 value(&PolicyStatus { address: address.map(|a| a.to_string()), conditions })
             }
         };
-        Some((status, &written.status))
+        Some(told(status, &written.status))
     }
 
     /// A policy's address, the holder, and the reason and message of its condition.
