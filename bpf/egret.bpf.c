@@ -67,6 +67,12 @@ static __always_inline int leave_by_overlay(struct __sk_buff *skb)
 {
 	enum reason reason;
 
+	if (skb->tc_index == PIECE) {
+		reason = leave_as_piece(skb);
+		if (reason == SENT_PIECES)	/* the packet is counted, not each of its pieces */
+			return TC_ACT_REDIRECT;
+		return finish(skb, reason);
+	}
 	if (skb->protocol != bpf_htons(PROBE_ETHERTYPE))
 		return TC_ACT_UNSPEC;
 	reason = send_probe(skb);
@@ -76,7 +82,8 @@ static __always_inline int leave_by_overlay(struct __sk_buff *skb)
 	return reason == SENT_PROBE ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
-/* tc egress of the overlay device: only the agent's probes need a direction, the rest has one */
+/* tc egress of the overlay device: the agent's probes need a direction, pieces pass by on their way to a wire, and the
+ * rest has one */
 SEC("classifier")
 int to_overlay(struct __sk_buff *skb)
 {

@@ -55,24 +55,6 @@ static __always_inline bool no_single_host(const struct addr *addr)
 	return is_v4(addr) ? first == 0 || first == 127 || first >= 224 : first == 0xff || (!addr->halves[0] && !addr->halves[1]);
 }
 
-/* Does the kernel or the device still have to finish the transport checksum? Only such a field does not follow a
- * change (net/core/utils.c, inet_proto_csum_replace4). */
-static __always_inline bool unfinished(struct __sk_buff *skb, const struct packet *p, __u16 *field)
-{
-	__u32 at = checksum_offset(p);
-	__u16 after;
-
-	if (p->kind != KIND_TCP && p->kind != KIND_UDP)
-		return false;
-	if (bpf_skb_load_bytes(skb, at, field, 2) || bpf_l4_csum_replace(skb, at, 0, bpf_htons(1), 2) ||
-	    bpf_skb_load_bytes(skb, at, &after, 2))
-		return false;
-	if (after == *field)
-		return true;
-	bpf_skb_store_bytes(skb, at, field, 2, 0);
-	return false;
-}
-
 /* Cuts the packet to what is quoted, and sums that up as it will be when the checksum in it is finished: a finished
  * sum makes what it covers add up to the negative of what the field held before. Negative: it cannot be quoted. */
 static __always_inline __s64 cut_and_sum(struct __sk_buff *skb, const struct packet *p, __u32 *length)

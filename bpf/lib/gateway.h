@@ -57,7 +57,7 @@ static __always_inline enum reason forward_out(struct __sk_buff *skb, const stru
 	}
 	if (!age(skb, p))
 		return DROP_KERNEL;
-	return hairpin ? turn_back(skb, &p->dst) : leave_by(skb, &way);
+	return hairpin ? turn_back(skb, &p->dst) : leave_by(skb, p, &way);
 }
 
 /* From a source node by the overlay, which says which node it is. */
@@ -99,9 +99,10 @@ static __always_inline enum reason steer_back(struct __sk_buff *skb, const struc
 		mtu = too_large_for(skb, p, settings->underlay_link);
 	else
 		mtu = fits(skb, p, settings->overlay_mtu) ? 0 : settings->overlay_mtu;
-	if (mtu)
+	if (mtu && p->dont_fragment)
 		return tell_outside(skb, p, TOO_BIG, mtu, TOLD_TOO_BIG, DROP_TOO_BIG);
 	if (!age(skb, p))
 		return DROP_KERNEL;
-	return back_to_node(skb, settings, &to);
+	/* what the link is too small for, the overlay carries whole */
+	return mtu ? to_node(skb, settings, &to, VNI_TO_POD, SENT_NODE) : back_to_node(skb, settings, &to);
 }

@@ -15,6 +15,7 @@ enum reason {
 	PASS_NOT_LEASED,	/* to a port of an egress address that nobody leases: the kernel may have a Service there */
 	/* sent on */
 	SENT_WIRE,		/* out of a wire with an egress address as the source */
+	SENT_PIECES,		/* out of a wire that is too small for it: cut, as its sender allows */
 	SENT_OVERLAY,		/* to a gateway, by the overlay */
 	SENT_LINK,		/* to a gateway on the same link, without tunnel */
 	SENT_NODE,		/* from the wire back to the source node, by the overlay */

@@ -35,6 +35,24 @@ static __always_inline __u32 checksum_offset(const struct packet *p)
 	return p->l4 + offsetof(struct icmphdr, checksum);
 }
 
+/* Does the kernel or the device still have to finish the transport checksum? Only such a field does not follow a
+ * change (net/core/utils.c, inet_proto_csum_replace4). */
+static __always_inline bool unfinished(struct __sk_buff *skb, const struct packet *p, __u16 *field)
+{
+	__u32 at = checksum_offset(p);
+	__u16 after;
+
+	if (p->kind != KIND_TCP && p->kind != KIND_UDP)
+		return false;
+	if (bpf_skb_load_bytes(skb, at, field, 2) || bpf_l4_csum_replace(skb, at, 0, bpf_htons(1), 2) ||
+	    bpf_skb_load_bytes(skb, at, &after, 2))
+		return false;
+	if (after == *field)
+		return true;
+	bpf_skb_store_bytes(skb, at, field, 2, 0);
+	return false;
+}
+
 static __always_inline bool rewrite_port(struct __sk_buff *skb, const struct packet *p, enum side side, __be16 to)
 {
 	__u64 keep_zero = p->kind == KIND_UDP ? BPF_F_MARK_MANGLED_0 : 0;

@@ -16,10 +16,16 @@ static __always_inline bool fits(const struct __sk_buff *skb, const struct packe
 	return !p->dont_fragment || size_on_link(skb, p) <= mtu;
 }
 
-/* What a link carries, if the packet is too large for it; 0 if it fits. */
+/* What a link carries, if the packet is too large for it, or another piece of the same datagram may be: pieces that go
+ * two ways come out of order. 0 if all fit. */
 static __always_inline __u32 too_large_for(struct __sk_buff *skb, const struct packet *p, __u32 link)
 {
-	__u32 length = size_on_link(skb, p);
+	__u32 carries = size_on_link(skb, p), brings = 0;
 
-	return bpf_check_mtu(skb, link, &length, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED ? length : 0;
+	if (bpf_check_mtu(skb, link, &carries, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED)
+		return carries;
+	if (p->piece == WHOLE || p->dont_fragment)
+		return 0;
+	bpf_check_mtu(skb, skb->ifindex, &brings, 0, 0);
+	return brings > carries ? carries : 0;
 }

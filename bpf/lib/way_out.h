@@ -32,7 +32,7 @@ static __always_inline enum reason find_way_out(struct __sk_buff *skb, const str
 		return fits(skb, p, settings->overlay_mtu) ? GO_ON : DROP_TOO_BIG;
 	case PATH_LINK:
 		way->mtu = too_large_for(skb, p, settings->underlay_link);
-		return way->mtu ? DROP_TOO_BIG : GO_ON;
+		return way->mtu && p->dont_fragment ? DROP_TOO_BIG : GO_ON;
 	}
 	return DROP_NO_GATEWAY;
 }
@@ -44,10 +44,12 @@ static __always_inline enum reason send_out(struct __sk_buff *skb, const struct 
 
 	switch (egress->path) {
 	case PATH_WIRE:
-		return is_served(&p->dst) ? turn_back(skb, &p->dst) : leave_by(skb, way);
+		return is_served(&p->dst) ? turn_back(skb, &p->dst) : leave_by(skb, p, way);
 	case PATH_OVERLAY:
 		return to_node(skb, settings, &egress->gateway, VNI_TO_WIRE, SENT_OVERLAY);
 	case PATH_LINK:
+		if (way->mtu)	/* the overlay carries it whole */
+			return to_node(skb, settings, &egress->gateway, VNI_TO_WIRE, SENT_OVERLAY);
 		node = bpf_map_lookup_elem(&nodes, &egress->gateway);
 		return node && node->on_link ? to_neighbour(skb, settings, node, SENT_LINK) : DROP_NO_GATEWAY;
 	}

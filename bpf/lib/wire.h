@@ -2,19 +2,18 @@
 /* Out of the wire: the kernel's routes of that interface say which neighbour is next. The way is found before the
  * packet is changed, so that a packet that finds none can still be told about as it came. */
 #pragma once
-#include "rewrite.h"
+#include "cut.h"
 #include "size.h"
-#include "verdict.h"
 
 struct way {
-	__u32 mtu;		/* of a packet too large for it: what it carries */
+	__u32 mtu;		/* of a packet too large for it: what it carries; else 0 */
 	__u32 link;
 	bool resolved;		/* the neighbour is known */
 	__u8 to[ETH_ALEN];
 	__u8 from[ETH_ALEN];
 };
 
-/* GO_ON when `way` leads out. IPv4 that may be cut is not: who is told the size sends smaller ones. */
+/* GO_ON when `way` leads out, if need be for a packet in pieces. */
 static __noinline enum reason find_way(struct __sk_buff *skb, const struct packet *p, const struct addr *src, __u32 wire,
 					    struct way *way)
 {
@@ -41,13 +40,15 @@ static __noinline enum reason find_way(struct __sk_buff *skb, const struct packe
 		return GO_ON;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
 		way->mtu = route.mtu_result;
-		return DROP_TOO_BIG;
+		return may_be_cut(skb, p) ? GO_ON : DROP_TOO_BIG;
 	}
 	return DROP_NO_ROUTE;
 }
 
-static __always_inline enum reason leave_by(struct __sk_buff *skb, const struct way *way)
+static __always_inline enum reason leave_by(struct __sk_buff *skb, const struct packet *p, const struct way *way)
 {
+	if (way->mtu)
+		return leave_in_pieces(skb, p, way->link, way->mtu);
 	if (!way->resolved)	/* the kernel resolves the neighbour and sends then */
 		return redirected(bpf_redirect_neigh(way->link, NULL, 0, 0), SENT_WIRE);
 	if (!set_macs(skb, way->to, way->from))

@@ -19,6 +19,8 @@ mod kernel;
 mod names;
 mod nat;
 mod packet;
+#[path = "../vectors/pieces.rs"]
+mod pieces;
 mod reading;
 mod rig;
 mod step;

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub frame: Vec<u8>,
     pub tunnel: Option<(IpAddr, u32)>,
     pub verdict: &'static str,
+    /// Bytes of each IP packet, if it left in several.
+    pub pieces: Vec<usize>,
 }
 
 fn pinned<T: TryFrom<Map, Error = aya::maps::MapError>>(
@@ -83,7 +85,11 @@ impl Rig {
         let left = self.tunnel.get(&1, 0).unwrap();
         let tunnel = (left.vni != 0).then(|| (left.node.into(), left.vni));
         let verdict = REASONS[left.verdict as usize].0;
-        Outcome { answer: answer as i32, frame, tunnel, verdict }
+        let (frame, pieces) = match verdict {
+            "SENT_PIECES" => self.kernel.joined(frame, true),
+            _ => (frame, Vec::new()),
+        };
+        Outcome { answer: answer as i32, frame, tunnel, verdict, pieces }
     }
 
     fn counts(&self) -> Vec<u64> {

@@ -24,6 +24,7 @@ pub const FROM_OTHER_POD: Place = Place { program: "from_pod", link: |on| on.oth
 pub const TO_POD: Place = Place { program: "to_pod", link: |on| on.pod };
 pub const FROM_OVERLAY: Place = Place { program: "from_overlay", link: |on| on.overlay };
 pub const TO_OVERLAY: Place = Place { program: "to_overlay", link: |on| on.overlay };
+pub const A_PIECE: Place = Place { program: "piece", link: |on| on.wire };
 pub const FROM_WIRE: Place = Place { program: "from_wire", link: |on| on.wire };
 pub const FROM_OTHER_WIRE: Place = Place { program: "from_wire", link: |on| on.other_wire };
 pub const FROM_UNDERLAY: Place = Place { program: "from_underlay", link: |on| on.underlay };
@@ -39,6 +40,7 @@ pub struct Case {
     out: Option<String>,
     tunnel: Option<(IpAddr, u32)>,
     changes: Vec<String>,
+    pieces: Vec<usize>,
 }
 
 /// A vector, by what it says.
@@ -58,6 +60,7 @@ pub fn case(name: &'static str, place: Place, frame: impl Into<Vec<u8>>) -> Case
         out: None,
         tunnel: None,
         changes: Vec::new(),
+        pieces: Vec::new(),
     }
 }
 
@@ -94,6 +97,12 @@ impl Case {
     /// The frame as it leaves.
     pub fn leaves_as(mut self, frame: &str) -> Self {
         self.out = Some(frame.to_owned());
+        self
+    }
+
+    /// It leaves as several packets of so many bytes; [`Case::leaves_as`] is what they are together.
+    pub fn in_pieces(mut self, sizes: &[usize]) -> Self {
+        self.pieces = sizes.to_vec();
         self
     }
 
@@ -164,6 +173,7 @@ impl Case {
         if self.answer() != "drop" {
             compare("tunnel", by(outcome.tunnel), by(self.tunnel));
         }
+        compare("pieces", format!("{:?}", outcome.pieces), format!("{:?}", self.pieces));
         let come = after.difference(before).map(|line| format!("+ {line}"));
         let gone = before.difference(after).map(|line| format!("- {line}"));
         let changes: BTreeSet<String> = come.chain(gone).collect();
@@ -177,6 +187,7 @@ impl Case {
     fn answer(&self) -> &'static str {
         match self.verdict.split_once('_').map_or("", |(first, _)| first) {
             "DROP" => "drop",
+            "" if self.place.program == "piece" => "redirect",
             "PASS" | "" => "next",
             _ if self.verdict == "SENT_PROBE" => "next",
             _ => "redirect",

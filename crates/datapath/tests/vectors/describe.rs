@@ -19,6 +19,12 @@ pub fn frame(bytes: &[u8]) -> String {
             Err(error) => text.push_str(&error.to_string()),
         },
     }
+    if let [8, 0, _, _, high, low, ..] = bytes[12..] {
+        let behind = bytes.len().saturating_sub(14 + usize::from(u16::from_be_bytes([high, low])));
+        if behind > 0 {
+            let _ = write!(text, " and {behind} bytes behind");
+        }
+    }
     text
 }
 

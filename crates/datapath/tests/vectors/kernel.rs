@@ -15,6 +15,7 @@ use egret_datapath::layout::{
 use ipnet::IpNet;
 
 use crate::names::mac_text;
+use crate::pieces::joined;
 use crate::support::ip;
 use crate::world::{Interfaces, World, now};
 
@@ -53,6 +54,7 @@ pub struct Kernel {
     sweep_state: Array<MapData, layout::Sweep>,
     suspects: Array<MapData, layout::Suspect>,
     tunnel: Array<MapData, Tunnel>,
+    copies: Array<MapData, Copied>,
     pub fate: Array<MapData, Fate>,
 }
 
@@ -70,6 +72,18 @@ pub struct Tunnel {
 
 // SAFETY: repr(C), integers and bytes only, and the padding up to the alignment is a field.
 unsafe impl Pod for Tunnel {}
+
+/// The mirror of `struct copy` of tunnel.bpf.c.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Copied {
+    length: u32,
+    link: u32,
+    bytes: [u8; 2048],
+}
+
+// SAFETY: repr(C), two integers and bytes, with nothing between.
+unsafe impl Pod for Copied {}
 
 /// The mirror of `struct fate` of tunnel.bpf.c.
 #[repr(C)]
@@ -90,6 +104,8 @@ pub struct Outcome {
     pub frame: Vec<u8>,
     pub tunnel: Option<(IpAddr, u32)>,
     pub counters: BTreeMap<String, u64>,
+    /// Bytes of each IP packet, if it left in several.
+    pub pieces: Vec<usize>,
 }
 
 impl Kernel {
@@ -139,6 +155,7 @@ impl Kernel {
             sweep_state: typed(&mut ebpf, "sweep_state"),
             suspects: typed(&mut ebpf, "suspects"),
             tunnel: typed(&mut ebpf, "tunnel"),
+            copies: typed(&mut ebpf, "copies"),
             fate: typed(&mut ebpf, "fate"),
             ebpf,
         }
@@ -221,7 +238,8 @@ impl Kernel {
             .filter(|(_, moved)| *moved > 0)
             .collect();
         let tunnel = (left_by.vni != 0).then(|| (left_by.node.into(), left_by.vni));
-        Outcome { verdict, frame, tunnel, counters }
+        let (frame, pieces) = self.joined(frame, verdict != DROPPED);
+        Outcome { verdict, frame, tunnel, counters, pieces }
     }
 
     /// Runs a program once more, by the same tunnel as before. Returns its answer, and the frame as it left.
@@ -245,6 +263,25 @@ impl Kernel {
             .unwrap_or_else(|error| panic!("{program} of {} bytes {frame:02x?}: {error}", frame.len()));
         out.truncate(result.data_size_out as usize);
         (result.return_value, out)
+    }
+
+    /// The frame with the pieces before it that the program had copied, and how large each was. If the rest was dropped,
+    /// they only make room for those of the next run.
+    pub fn joined(&mut self, frame: Vec<u8>, whole: bool) -> (Vec<u8>, Vec<usize>) {
+        let mut pieces = Vec::new();
+        for slot in 0.. {
+            let Some(mut copy) = self.copies.get(&slot, 0).ok().filter(|copy| copy.length > 0) else { break };
+            assert_eq!(copy.link, self.on.overlay, "copies are shortened there");
+            pieces.push(copy.bytes[..copy.length as usize].to_vec());
+            copy.length = 0;
+            self.copies.set(slot, copy, 0).unwrap();
+        }
+        if pieces.is_empty() || !whole {
+            return (frame, Vec::new());
+        }
+        pieces.push(frame);
+        let sizes = pieces.iter().map(|piece| piece.len() - 14).collect();
+        (joined(&pieces).unwrap_or_else(|wrong| panic!("{wrong}")), sizes)
     }
 
     /// Has the sweep judge every flow and every mapping. Returns how many flows went for their age, and how many for
@@ -300,6 +337,8 @@ impl Kernel {
     }
 }
 
+/// What the kernel hears of a packet that is dropped.
+const DROPPED: u32 = 2;
 /// Size of `struct __sk_buff`, and where its `ifindex` is.
 const CONTEXT: usize = 192;
 const IFINDEX: usize = 40;
@@ -334,7 +373,7 @@ fn interfaces() -> Interfaces {
         ("pod", 1500),
         ("otherpod", 1500),
         ("wire", 1500),
-        ("otherwire", 1500),
+        ("otherwire", 9000),
         ("under", 1500),
         ("over", 1450),
     ] {

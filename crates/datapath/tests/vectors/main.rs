@@ -7,6 +7,10 @@ mod describe;
 mod kernel;
 mod names;
 mod packet;
+mod pieces;
+#[path = "../model/sums.rs"]
+#[allow(dead_code, reason = "the model uses all of it")]
+mod sums;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
@@ -68,6 +72,11 @@ fn how_connections_close() {
 #[test]
 fn senders_are_told() {
     run(cases::telling::cases());
+}
+
+#[test]
+fn packets_that_may_be_cut() {
+    run(cases::cutting::cases());
 }
 
 #[test]

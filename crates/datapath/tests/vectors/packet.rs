@@ -19,6 +19,7 @@ pub struct Packet {
     extensions: Vec<(u8, Vec<u8>)>,
     fragment: Option<(u16, bool)>,
     dont_fragment: bool,
+    behind: usize,
     cut: Option<usize>,
     version: Option<u8>,
 }
@@ -46,6 +47,7 @@ fn ip(src: &str, dst: &str, protocol: u8, transport: Vec<u8>, checksum: Option<u
         extensions: Vec::new(),
         fragment: None,
         dont_fragment: false,
+        behind: 0,
         cut: None,
         version: None,
     }
@@ -231,6 +233,12 @@ impl Packet {
         self
     }
 
+    /// Adds bytes behind the end of the IP packet.
+    pub fn behind(mut self, length: usize) -> Self {
+        self.behind = length;
+        self
+    }
+
     /// Cuts the frame after so many bytes.
     pub fn cut(mut self, length: usize) -> Self {
         self.cut = Some(length);
@@ -303,6 +311,7 @@ impl Packet {
         if let Some(version) = self.version {
             frame[14] = frame[14] & 0x0f | version << 4;
         }
+        frame.extend(std::iter::repeat_n(0, self.behind));
         frame.truncate(self.cut.unwrap_or(usize::MAX));
         frame
     }
@@ -325,12 +334,7 @@ impl Packet {
 
 /// The Internet checksum over parts, all but the last of even length.
 pub fn checksum(parts: &[&[u8]]) -> u16 {
-    let mut sum: u32 = 0;
-    for pair in parts.concat().chunks(2) {
-        sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
+    !crate::sums::sum(0, &parts.concat())
 }
 
 impl From<Packet> for Vec<u8> {

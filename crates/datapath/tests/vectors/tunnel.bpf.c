@@ -20,6 +20,15 @@ struct fate {
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, __u32); __type(value, struct tunnel); __uint(pinning, LIBBPF_PIN_BY_NAME); } tunnel SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct fate); __uint(pinning, LIBBPF_PIN_BY_NAME); } fate SEC(".maps");
 
+/* A copy that was sent to a link, as long as its IPv4 header says. */
+struct copy {
+	__u32 length;		/* 0: none */
+	__u32 link;
+	__u8 bytes[2048];
+};
+
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 8); __type(key, __u32); __type(value, struct copy); __uint(pinning, LIBBPF_PIN_BY_NAME); } copies SEC(".maps");
+
 #define CAME_BY 0
 #define LEAVES_BY 1
 
@@ -63,6 +72,34 @@ static __always_inline __u32 thrown(void)
 	return own->dice >> 32;
 }
 
+static __noinline long copied(struct __sk_buff *skb, __u32 link)
+{
+	__be16 size;
+	__u32 length;
+
+	if (refused() || bpf_skb_load_bytes(skb, ETH_HLEN + 2, &size, sizeof(size)))
+		return -1;
+	length = ETH_HLEN + bpf_ntohs(size);
+	#pragma unroll
+	for (int i = 0; i < 8; i++) {
+		__u32 slot = i;
+		struct copy *copy = bpf_map_lookup_elem(&copies, &slot);
+
+		if (!copy)
+			break;
+		if (copy->length)
+			continue;
+		length &= sizeof(copy->bytes) - 1;
+		if (length < ETH_HLEN || bpf_skb_load_bytes(skb, 0, copy->bytes, length))
+			break;
+		copy->length = length;
+		copy->link = link;
+		return 0;
+	}
+	return -1;
+}
+
+#define bpf_clone_redirect(skb, link, flags) copied(skb, link)
 #define bpf_ktime_get_coarse_ns() nanoseconds()
 #define bpf_get_prandom_u32() thrown()
 #define bpf_redirect(...) (refused() ? TC_ACT_SHOT : bpf_redirect(__VA_ARGS__))
@@ -136,6 +173,15 @@ BETWEEN(from_pod, pod_packet)
 BETWEEN(from_overlay, overlay_packet)
 BETWEEN(from_wire, wire_packet)
 BETWEEN(from_underlay, underlay_packet)
+
+/* Such a copy where it comes out of the overlay device, on its way to that link itself. */
+SEC("classifier")
+int with_tunnel_piece(struct __sk_buff *skb)
+{
+	skb->tc_index = PIECE;
+	skb->cb[PIECE_LINK] = skb->ifindex;
+	return leave_by_overlay(skb);
+}
 
 SEC("classifier")
 int with_tunnel_to_overlay(struct __sk_buff *skb)

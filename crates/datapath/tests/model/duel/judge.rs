@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Duel, Told};
 use crate::names::{POD, mac};
-use crate::nat::{Answer, Way};
+use crate::nat::{Answer, LINK_MTU, Way};
 use crate::packet::Packet;
 use crate::reading::read;
 use crate::rig::Outcome;
@@ -38,6 +38,10 @@ impl Duel<'_> {
                 false => Err("a packet that is passed was changed".to_owned()),
             };
         };
+        let small = outcome.pieces.iter().all(|size| *size <= usize::from(LINK_MTU));
+        if !small || (expected.verdict == "SENT_PIECES") == outcome.pieces.is_empty() {
+            return Err(format!("it left in pieces of {:?}", outcome.pieces));
+        }
         let reading = read(&outcome.frame).ok_or("what is sent cannot be read")?;
         if !reading.sound {
             return Err(format!("a checksum or length is wrong: {} {:02x?}", reading.packet, outcome.frame));
@@ -65,6 +69,9 @@ impl Duel<'_> {
             _ => None,
         };
         let to = match way {
+            Way::Neighbour => {
+                return if tunnel.is_none() { Ok(()) } else { Err("it went by a tunnel".to_owned()) };
+            }
             Way::Wire => mac("router"),
             Way::Back => from,
             Way::Hairpin => mac("wire"),

@@ -71,7 +71,7 @@ fn passed(nat: &Nat, attack: &Attack, outcome: &Outcome) -> Told {
 fn sent(nat: &Nat, attack: &Attack, outcome: &Outcome) -> Told {
     let verdict = outcome.verdict;
     let out = addresses(&outcome.frame);
-    let leaves = ["SENT_WIRE", "SENT_OVERLAY", "SENT_LINK", "SENT_HAIRPIN"].contains(&verdict);
+    let leaves = ["SENT_WIRE", "SENT_PIECES", "SENT_OVERLAY", "SENT_LINK", "SENT_HAIRPIN"].contains(&verdict);
     if leaves && !out.is_some_and(|(src, _)| nat.world.served.contains_key(&src)) {
         return Err(format!("it leaves as {out:?}, which is no egress address"));
     }

@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use egret_datapath::layout::VNI_TO_POD;
 
 use super::fragments::{Decision, Place};
-use super::outbound::LINK_MTU;
 use super::telling::Why;
-use super::{Answer, Nat, Way};
+use super::{Answer, LINK_MTU, Nat, Way};
 use crate::packet::{Body, Packet};
 
 impl Nat {
@@ -118,13 +117,15 @@ impl Nat {
             return self.tell(p, Way::Back, Why::NoHopLeft);
         }
         let (verdict, way) = self.way_to_node(node);
-        let (mtu, cut) = match way {
-            Way::Link(_) => (LINK_MTU, false),
-            _ => (self.world.settings.overlay_mtu, !p.fixed()),
+        let mtu = match way {
+            Way::Link(_) => LINK_MTU,
+            _ => self.world.settings.overlay_mtu,
         };
-        if p.size > usize::from(mtu) && !cut {
-            return self.tell(p, Way::Back, Why::TooBig(mtu));
-        }
+        let (verdict, way) = match p.size > usize::from(mtu) {
+            true if p.fixed() => return self.tell(p, Way::Back, Why::TooBig(mtu)),
+            true => ("SENT_NODE", Way::Overlay(node, VNI_TO_POD)),
+            false => (verdict, way),
+        };
         Answer::sent(verdict, way, Packet { ttl: p.ttl - 1, ..p.clone() })
     }
 }

@@ -19,6 +19,7 @@ use crate::packet::{End, Packet, Protocol};
 use crate::world::World;
 
 pub use fragments::{Kept, PieceId};
+pub use outbound::LINK_MTU;
 pub use tcp::Connection;
 
 /// A conversation of a pod's port with one remote end.
@@ -72,6 +73,8 @@ pub struct Choice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     Wire,
+    /// Out of the wire, to whomever the kernel finds there.
+    Neighbour,
     Hairpin,
     /// By the overlay to a node, and in which direction.
     Overlay(IpAddr, u32),

@@ -145,7 +145,12 @@ impl Nat {
             PATH_OVERLAY => {
                 Ok(Answer::sent("SENT_OVERLAY", Way::Overlay(egress.gateway.into(), VNI_TO_WIRE), p.clone()))
             }
-            PATH_LINK if p.size > usize::from(LINK_MTU) => Err(self.tell(p, back, Why::TooBig(LINK_MTU))),
+            PATH_LINK if p.size > usize::from(LINK_MTU) && p.fixed() => {
+                Err(self.tell(p, back, Why::TooBig(LINK_MTU)))
+            }
+            PATH_LINK if p.size > usize::from(LINK_MTU) => {
+                Ok(Answer::sent("SENT_OVERLAY", Way::Overlay(egress.gateway.into(), VNI_TO_WIRE), p.clone()))
+            }
             PATH_LINK => Ok(Answer::sent("SENT_LINK", Way::Link(egress.gateway.into()), p.clone())),
             _ => Err(Answer::only("DROP_NO_GATEWAY")),
         }
@@ -159,7 +164,10 @@ impl Nat {
             return Err(Answer::only("DROP_NO_ROUTE"));
         }
         if p.size > usize::from(LINK_MTU) {
-            return Err(self.tell(p, back, Why::TooBig(LINK_MTU)));
+            return match p.fixed() {
+                true => Err(self.tell(p, back, Why::TooBig(LINK_MTU))),
+                false => Ok(Answer::sent("SENT_PIECES", Way::Neighbour, p.clone())),
+            };
         }
         Ok(Answer::sent("SENT_WIRE", Way::Wire, p.clone()))
     }

@@ -2,6 +2,7 @@
 
 pub mod carrying;
 pub mod closing;
+pub mod cutting;
 pub mod errors;
 mod exhaustion;
 pub mod forwarding;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         mappings::cases(),
         closing::cases(),
         telling::cases(),
+        cutting::cases(),
         fragments::cases(),
         neighbours::cases(),
         probes::cases(),

@@ -82,7 +82,7 @@ pub fn cases() -> Vec<Case> {
                 "host>pod error 2/0 mtu=1450 fd00::1>fd00:10:244:1::10 \
                  about [udp [fd00:10:244:1::10]:41000>[2001:db8::9]:443 ttl=64] ttl=64",
             ),
-        of_pod("larger than the node's own wire carries", udp(POD, OUTSIDE).payload(1600))
+        of_pod("larger than the node's own wire carries", udp(POD, OUTSIDE).payload(1600).dont_fragment())
             .given(by_wire)
             .is("TOLD_TOO_BIG")
             .leaves_as(
@@ -163,7 +163,7 @@ pub fn cases() -> Vec<Case> {
                  about [udp [fd00:10:10::11]:2000>[2001:db8::9]:443 ttl=1] ttl=64",
             )
             .by("10.0.0.4 to-pod"),
-        at_gateway("larger than the wire carries", udp(EGRESS, OUTSIDE).payload(1600))
+        at_gateway("larger than the wire carries", udp(EGRESS, OUTSIDE).payload(1600).dont_fragment())
             .is("TOLD_TOO_BIG")
             .leaves_as(
                 "underlay>overlay error 3/4 mtu=1500 10.0.0.1>10.10.0.11 \
