@@ -81,13 +81,13 @@ impl Rig {
     pub fn run(&mut self, program: &str, link: u32, came_by: Option<(IpAddr, u32)>, frame: &[u8]) -> Outcome {
         let tunnel = came_by.map(|(node, vni)| Tunnel { node: node.into(), vni, ..Tunnel::default() });
         self.tunnel.set(0, tunnel.unwrap_or_default(), 0).unwrap();
-        let (answer, frame) = self.kernel.execute(program, link, frame);
+        let (answer, left_as) = self.kernel.execute(program, link, frame);
         let left = self.tunnel.get(&1, 0).unwrap();
         let tunnel = (left.vni != 0).then(|| (left.node.into(), left.vni));
         let verdict = REASONS[left.verdict as usize].0;
         let (frame, pieces) = match verdict {
-            "SENT_PIECES" => self.kernel.joined(frame, true),
-            _ => (frame, Vec::new()),
+            "SENT_PIECES" => self.kernel.joined(frame, left_as, true),
+            _ => (left_as, Vec::new()),
         };
         Outcome { answer: answer as i32, frame, tunnel, verdict, pieces }
     }

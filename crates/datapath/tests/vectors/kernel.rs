@@ -15,7 +15,7 @@ use egret_datapath::layout::{
 use ipnet::IpNet;
 
 use crate::names::mac_text;
-use crate::pieces::joined;
+use crate::pieces::{header_sum, joined};
 use crate::support::ip;
 use crate::world::{Interfaces, World, now};
 
@@ -229,7 +229,7 @@ impl Kernel {
         self.tunnel.set(0, Tunnel { refuse, ..tunnel.unwrap_or_default() }, 0).unwrap();
         self.tunnel.set(1, Tunnel::default(), 0).unwrap();
         let before = self.counts();
-        let (verdict, frame) = self.execute(program, link, frame);
+        let (verdict, left) = self.execute(program, link, frame);
         let left_by = self.tunnel.get(&1, 0).unwrap();
         let counters = self
             .counts()
@@ -238,7 +238,7 @@ impl Kernel {
             .filter(|(_, moved)| *moved > 0)
             .collect();
         let tunnel = (left_by.vni != 0).then(|| (left_by.node.into(), left_by.vni));
-        let (frame, pieces) = self.joined(frame, verdict != DROPPED);
+        let (frame, pieces) = self.joined(frame, left, verdict != DROPPED);
         Outcome { verdict, frame, tunnel, counters, pieces }
     }
 
@@ -267,7 +267,7 @@ impl Kernel {
 
     /// The frame with the pieces before it that the program had copied, and how large each was. If the rest was dropped,
     /// they only make room for those of the next run.
-    pub fn joined(&mut self, frame: Vec<u8>, whole: bool) -> (Vec<u8>, Vec<usize>) {
+    pub fn joined(&mut self, came: &[u8], frame: Vec<u8>, whole: bool) -> (Vec<u8>, Vec<usize>) {
         let mut pieces = Vec::new();
         for slot in 0.. {
             let Some(mut copy) = self.copies.get(&slot, 0).ok().filter(|copy| copy.length > 0) else { break };
@@ -281,7 +281,7 @@ impl Kernel {
         }
         pieces.push(frame);
         let sizes = pieces.iter().map(|piece| piece.len() - 14).collect();
-        (joined(&pieces).unwrap_or_else(|wrong| panic!("{wrong}")), sizes)
+        (joined(&pieces, header_sum(came)).unwrap_or_else(|wrong| panic!("{wrong}")), sizes)
     }
 
     /// Has the sweep judge every flow and every mapping. Returns how many flows went for their age, and how many for

@@ -13,8 +13,14 @@ fn set(frame: &mut [u8], at: usize, value: u16) {
     frame[IP + at..IP + at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
-/// The packet whose pieces these are, in this order; what is wrong with them otherwise.
-pub fn joined(pieces: &[Vec<u8>]) -> Result<Vec<u8>, String> {
+/// The sum over an IPv4 header without options: `0xffff` if its checksum is right.
+pub fn header_sum(frame: &[u8]) -> u16 {
+    sum(0, &frame[IP..IP + 20])
+}
+
+/// The packet whose pieces these are, in this order; what is wrong with them otherwise. `header` is the sum over the
+/// header that came in: a checksum that was wrong must stay as wrong as it was, so that the receiver sees it.
+pub fn joined(pieces: &[Vec<u8>], header: u16) -> Result<Vec<u8>, String> {
     let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else {
         return Err("no piece".to_owned());
     };
@@ -24,7 +30,7 @@ pub fn joined(pieces: &[Vec<u8>]) -> Result<Vec<u8>, String> {
     for (number, piece) in pieces.iter().enumerate() {
         let wrong = |what: &str| Err(format!("piece {number}: {what}: {:02x?}", &piece[..34]));
         let rest = &piece[IP + 20..];
-        if piece[IP] != 0x45 || sum(0, &piece[IP..IP + 20]) != 0xffff {
+        if piece[IP] != 0x45 || header_sum(piece) != header {
             return wrong("its header");
         }
         if usize::from(word(piece, 2)) != piece.len() - IP {
@@ -47,7 +53,7 @@ pub fn joined(pieces: &[Vec<u8>]) -> Result<Vec<u8>, String> {
     set(&mut whole, 2, (20 + payload.len()) as u16);
     set(&mut whole, 6, place & 0x1fff | word(last, 6) & !0x1fff);
     set(&mut whole, 10, 0);
-    let check = !sum(0, &whole[IP..IP + 20]);
+    let check = sum(header.into(), &(!header_sum(&whole)).to_be_bytes());
     set(&mut whole, 10, check);
     Ok(whole)
 }
