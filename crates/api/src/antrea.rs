@@ -43,6 +43,18 @@ pub struct EgressSpec {
     /// Reserved by the dialect.
     #[serde(default, rename = "externalIPPools", skip_serializing_if = "Vec::is_empty")]
     pub external_ip_pools: Vec<String>,
+    /// How much the selected pods may send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
+}
+
+/// A rate and what may exceed it for a moment, as Kubernetes quantities of bits.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+pub struct Bandwidth {
+    /// Bits in a second.
+    pub rate: String,
+    /// Bits at once.
+    pub burst: String,
 }
 
 /// Pods by label. Both selectors absent select nothing.

@@ -54,8 +54,12 @@ reasons! {
     Duplicate,
     /// More port rules meet at one destination than the datapath can hold.
     TooManyPortRules,
-    /// Addresses that no pool gives out cannot be served yet: the object needs `externalIPPool`.
-    StaticAddressUnsupported,
+    /// Nobody has given the object an address yet.
+    AddressMissing,
+    /// The object's own system does this; Egret does not yet.
+    NotServed,
+    /// For some packets of some of its pods, another policy comes first.
+    Outranked,
     /// The dialect itself does not support the field.
     NotSupportedByDialect,
 }

@@ -4,6 +4,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 use crate::antrea::{Egress, ExternalIPPool};
+use crate::deckhouse::{EgressGateway, EgressGatewayPolicy};
+use crate::loxilb;
 use crate::{ClusterEgressPolicy, EgressAddress, EgressNode, EgressPolicy, EgressPool};
 
 /// Every definition: Egret's own kinds, then the dialects'.
@@ -16,6 +18,9 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         EgressNode::crd(),
         also_served(Egress::crd(), "v1alpha2"),
         also_served(ExternalIPPool::crd(), "v1alpha2"),
+        EgressGateway::crd(),
+        EgressGatewayPolicy::crd(),
+        loxilb::Egress::crd(),
     ]
 }
 
@@ -45,9 +50,12 @@ mod tests {
 
     #[test]
     fn every_kind_that_is_no_part_of_kubernetes_has_a_definition() {
-        let names: Vec<String> = crds().into_iter().map(|c| c.spec.names.kind).collect();
-        for kind in crate::Kind::ALL.iter().filter(|k| !matches!(k.as_str(), "Namespace" | "Node" | "Pod")) {
-            assert!(names.contains(&kind.as_str().to_owned()), "{kind:?}");
+        let defined: Vec<(String, String)> =
+            crds().into_iter().map(|c| (c.spec.group, c.spec.names.kind)).collect();
+        for kind in crate::Kind::ALL.iter().filter(|kind| kind.api_versions() != ["v1"]) {
+            let (group, _) = kind.api_versions()[0].split_once('/').unwrap();
+            let wanted = (group.to_owned(), kind.in_manifests().to_owned());
+            assert!(defined.contains(&wanted), "{kind:?}");
         }
     }
 

@@ -2,12 +2,15 @@
 //!
 //! Two kinds are written by people ([`EgressPool`], [`EgressPolicy`] with its cluster-wide twin
 //! [`ClusterEgressPolicy`]); two are records with one writer each ([`EgressAddress`] by the controller,
-//! [`EgressNode`] by that node's agent). [`antrea`] holds the first dialect.
+//! [`EgressNode`] by that node's agent). [`antrea`], [`deckhouse`] and [`loxilb`] hold other systems' kinds; kube-vip
+//! has none, it annotates Services.
 
 pub mod address;
 pub mod antrea;
 pub mod condition;
 pub mod crds;
+pub mod deckhouse;
+pub mod loxilb;
 pub mod node;
 pub mod object;
 pub mod policy;

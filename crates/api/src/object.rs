@@ -1,14 +1,26 @@
 //! One value for any object that Egret reads, whatever store it comes from.
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use crate::antrea::{Egress, ExternalIPPool};
+use crate::deckhouse::{EgressGateway, EgressGatewayPolicy};
+use crate::loxilb;
 use crate::{ClusterEgressPolicy, EgressAddress, EgressNode, EgressPolicy, EgressPool};
 
+/// A kind's name: its own, or the one that tells it from another system's kind of the same name.
+macro_rules! name {
+    ($kind:ident) => {
+        stringify!($kind)
+    };
+    ($kind:ident $name:literal) => {
+        $name
+    };
+}
+
 macro_rules! kinds {
-    ($($(#[doc = $doc:literal])+ $kind:ident($ty:ty), [$($version:literal),+], namespaced: $namespaced:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $kind:ident $(as $name:literal)? ($ty:ty), [$($version:literal),+], namespaced: $namespaced:literal;)+) => {
         /// The kinds that Egret reads.
         #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind { $($(#[doc = $doc])+ $kind,)+ }
@@ -21,9 +33,10 @@ macro_rules! kinds {
             /// Every kind.
             pub const ALL: &'static [Kind] = &[$(Kind::$kind,)+];
 
-            /// The kind's name in manifests.
+            /// The kind's name in messages, records and paths. Where two systems have kinds of one name, `.` and the
+            /// group follow.
             pub fn as_str(self) -> &'static str {
-                match self { $(Kind::$kind => stringify!($kind),)+ }
+                match self { $(Kind::$kind => name!($kind $($name)?),)+ }
             }
 
             /// The `apiVersion`s that are read for this kind; the first is the one written.
@@ -69,7 +82,7 @@ macro_rules! kinds {
                 match self { $(Object::$kind(o) => {
                     let mut value = serde_json::to_value(o)?;
                     value["apiVersion"] = Kind::$kind.api_versions()[0].into();
-                    value["kind"] = stringify!($kind).into();
+                    value["kind"] = Kind::$kind.in_manifests().into();
                     Ok(value)
                 })+ }
             }
@@ -98,12 +111,28 @@ kinds! {
     Egress(Egress), ["crd.antrea.io/v1beta1", "crd.antrea.io/v1alpha2"], namespaced: false;
     /// Antrea's pool.
     ExternalIPPool(ExternalIPPool), ["crd.antrea.io/v1beta1", "crd.antrea.io/v1alpha2"], namespaced: false;
+    /// Deckhouse's pool of one address.
+    EgressGateway(EgressGateway), ["network.deckhouse.io/v1alpha1"], namespaced: false;
+    /// Deckhouse's policy.
+    EgressGatewayPolicy(EgressGatewayPolicy), ["network.deckhouse.io/v1alpha1"], namespaced: false;
+    /// LoxiLB's policy.
+    LoxilbEgress as "Egress.egress.loxilb.io" (loxilb::Egress), ["egress.loxilb.io/v1"], namespaced: true;
+    /// A Service: a policy if kube-vip's annotation says so.
+    Service(Service), ["v1"], namespaced: true;
 }
 
 impl Kind {
+    /// The kind's name in manifests.
+    pub fn in_manifests(self) -> &'static str {
+        self.as_str().split('.').next().unwrap_or_default()
+    }
+
     /// The kind that a manifest's `apiVersion` and `kind` name, if Egret reads it.
     pub fn of(api_version: &str, kind: &str) -> Option<Kind> {
-        Kind::ALL.iter().copied().find(|k| k.as_str() == kind && k.api_versions().contains(&api_version))
+        Kind::ALL
+            .iter()
+            .copied()
+            .find(|k| k.in_manifests() == kind && k.api_versions().contains(&api_version))
     }
 }
 
@@ -137,5 +166,21 @@ impl std::fmt::Display for ObjectKey {
             "" => write!(f, "{} {}", self.kind.as_str(), self.name),
             namespace => write!(f, "{} {namespace}/{}", self.kind.as_str(), self.name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_systems_may_have_kinds_of_one_name() {
+        let antrea = Kind::of("crd.antrea.io/v1beta1", "Egress");
+        let loxilb = Kind::of("egress.loxilb.io/v1", "Egress");
+        assert_eq!((antrea, loxilb), (Some(Kind::Egress), Some(Kind::LoxilbEgress)));
+        let names: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(names.len(), Kind::ALL.len(), "records name kinds by this");
+        let value = serde_json::json!({"metadata": {"name": "a"}, "spec": {"vip": "192.0.2.1"}});
+        assert_eq!(Kind::LoxilbEgress.decode(value).unwrap().encode().unwrap()["kind"], "Egress");
     }
 }

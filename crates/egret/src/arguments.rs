@@ -9,6 +9,9 @@ use egret_plan::tables::UnknownPods;
 use egret_status::Listen;
 use ipnet::IpNet;
 
+use crate::explain::Explain;
+use crate::import::ImportArguments;
+
 /// Pods leave the cluster from addresses you choose, through gateways you choose.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -27,6 +30,11 @@ pub enum Command {
     Controller(ControllerArguments),
     /// A cluster in network namespaces, to play with
     Lab(egret_lab::LabArgs),
+    /// Tells why a pod leaves as it does
+    #[command(subcommand)]
+    Explain(Explain),
+    /// Prints other systems' manifests in Egret's own kinds, and tells what could not be carried over
+    Import(ImportArguments),
     /// Prints the CustomResourceDefinitions of Egret's resources
     Crds,
 }

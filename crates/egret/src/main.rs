@@ -1,6 +1,8 @@
-//! The one binary: `egret agent | controller | lab | crds`.
+//! The one binary: `egret agent | controller | lab | explain | import | crds`.
 
 mod arguments;
+mod explain;
+mod import;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             on_runtime(egret_controller::run(controller.into()))
         }
         Command::Lab(lab) => egret_lab::run(lab),
+        Command::Explain(what) => explain::run(&what).map(|()| ExitCode::SUCCESS),
+        Command::Import(files) => import::run(&files),
         Command::Crds => {
             for crd in egret_api::crds::crds() {
                 print!("---\n{}", serde_saphyr::to_string(&crd)?);

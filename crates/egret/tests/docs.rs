@@ -38,6 +38,24 @@ fn the_readme_prints_the_commands_that_exist() {
 
 const NAT: &str = include_str!("../../../docs/nat.md");
 
+const DIALECTS: [&str; 4] = [
+    include_str!("../../../docs/dialects/antrea.md"),
+    include_str!("../../../docs/dialects/deckhouse.md"),
+    include_str!("../../../docs/dialects/loxilb.md"),
+    include_str!("../../../docs/dialects/kube-vip.md"),
+];
+
+/// Every row says what shows it, or that nothing does.
+#[test]
+fn every_row_of_the_pages_of_dialects_has_its_four_columns() {
+    for row in DIALECTS.iter().flat_map(|page| page.lines()).filter(|line| line.starts_with("| ")) {
+        let columns: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert!(columns.len() == 4 && columns.iter().all(|column| !column.is_empty()), "{row}");
+        let shown = columns[3] == "shown by" || columns[3] == "—" || quoted(columns[3]).count() > 0;
+        assert!(shown, "{row}");
+    }
+}
+
 /// The rows of the tables of requirements, as RFC and columns.
 fn requirements() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut rfc = "";
@@ -52,11 +70,11 @@ fn requirements() -> Vec<(&'static str, Vec<&'static str>)> {
     rows
 }
 
-/// The names in the column "shown by" of every table.
-fn shown() -> Vec<&'static str> {
+/// The names in the column "shown by" of every table of a page.
+fn shown(page: &str) -> Vec<&str> {
     let mut column = None;
     let mut names = Vec::new();
-    for line in NAT.lines() {
+    for line in page.lines() {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         match column {
             _ if !line.starts_with('|') => column = None,
@@ -88,12 +106,12 @@ fn sources(directory: &Path, text: &mut String) {
 
 /// A vector's name is text in the sources, all other tests are functions.
 #[test]
-fn every_test_that_the_page_of_nat_names_exists() {
+fn every_test_that_the_pages_of_nat_and_dialects_name_exists() {
     let mut text = String::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut text);
     let exists = |name: &str| text.contains(&format!("fn {name}(")) || text.contains(&format!("\"{name}\""));
-    let names = shown();
-    assert!(names.len() > 200, "only {} names were found", names.len());
+    let names: Vec<&str> = DIALECTS.iter().chain([&NAT]).flat_map(|page| shown(page)).collect();
+    assert!(names.len() > 280, "only {} names were found", names.len());
     let missing: Vec<&str> = names.into_iter().filter(|name| !exists(name)).collect();
     assert!(missing.is_empty(), "no test has the name of\n{}", missing.join("\n"));
 }

@@ -23,12 +23,17 @@ pub struct NodeFacts {
     pub addresses: BTreeSet<IpAddr>,
     /// Its addresses between nodes (`InternalIP`), in the order given.
     pub internal: Vec<IpAddr>,
+    /// It is Ready, as far as it says, and not cordoned.
+    pub suitable: bool,
 }
 
 impl NodeFacts {
     /// Reads a node.
     pub fn read(node: Node) -> NodeFacts {
         let spec = node.spec.unwrap_or_default();
+        let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref()).into_iter().flatten();
+        let unready = conditions.filter(|c| c.type_ == "Ready").any(|c| c.status != "True");
+        let suitable = !unready && spec.unschedulable != Some(true);
         let networks = spec.pod_cidrs.into_iter().flatten().chain(spec.pod_cidr);
         let given = node.status.and_then(|s| s.addresses).into_iter().flatten();
         let given: Vec<(String, IpAddr)> =
@@ -39,6 +44,7 @@ impl NodeFacts {
             pod_networks: networks.filter_map(|c| parse_net(&c)).filter(|n| n.prefix_len() > 0).collect(),
             addresses: given.iter().map(|(_, ip)| *ip).collect(),
             internal: given.iter().filter(|(kind, _)| *kind == "InternalIP").map(|(_, ip)| *ip).collect(),
+            suitable,
         }
     }
 

@@ -18,16 +18,18 @@ use crate::tables::PortMatch;
 pub struct Intent {
     /// Whose turn it is when several policies match.
     pub rank: Rank,
-    /// Which pods; `None` selects nothing.
-    pub pods: Option<PodScope>,
+    /// Which pods: those of any of these scopes.
+    pub pods: Vec<PodScope>,
     /// Where to, in the order written. A policy for everything outside lists both families' whole network.
     pub traffic: Vec<Traffic>,
-    /// The pool; `None` where the dialect allows an address without one.
+    /// The pool; `None` where the dialect names an address only: then it is the pool that has the address.
     pub pool: Option<ObjectKey>,
     /// A certain address.
     pub address: Option<IpAddr>,
     /// What happens while no gateway can carry the packets.
     pub when_unavailable: WhenUnavailable,
+    /// What of the object is not in force, although the rest is.
+    pub remarks: Vec<Fault>,
 }
 
 /// The order of precedence: smaller decides first. Namespaced policies, then cluster-wide ones, then dialects;
@@ -40,13 +42,22 @@ pub struct Rank {
     pub key: ObjectKey,
 }
 
-/// Pods by namespace and label.
+/// Pods of some namespaces.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodScope {
     /// Namespaces.
     pub namespaces: Namespaces,
     /// Pods of those namespaces.
-    pub pods: Selector,
+    pub pods: PodChoice,
+}
+
+/// A choice among the pods of a namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PodChoice {
+    /// By label.
+    Labelled(Selector),
+    /// Those with an address in one of these networks.
+    Addressed(Vec<IpNet>),
 }
 
 /// A choice of namespaces.
@@ -78,8 +89,12 @@ pub struct Pool {
     pub created: Option<Timestamp>,
     /// Addresses in the order in which they are given out.
     pub ranges: Vec<Range>,
+    /// The one address of the pool, where all its policies share it and it is held even while none uses it.
+    pub shared: Option<IpAddr>,
     /// Nodes that may be gateways.
     pub nodes: Selector,
+    /// Of these only nodes that are Ready and not cordoned.
+    pub suitable_nodes: bool,
     /// The interface towards the outside, if the pool names one.
     pub interface: Option<String>,
     /// Namespaces that may use it; cluster-wide policies may always.
@@ -111,6 +126,11 @@ impl Pool {
     /// The address is one of the pool's.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.ranges.iter().any(|r| r.contains(address))
+    }
+
+    /// The address that a policy of this pool asks for, if it matters to it.
+    pub fn asked(&self, intent: &Intent) -> Option<IpAddr> {
+        intent.address.or(self.shared)
     }
 
     /// The pool as records name it, `Kind/name`.
@@ -151,12 +171,15 @@ impl std::fmt::Display for Rank {
 }
 
 impl Intent {
-    /// Reads a policy of any dialect. `None` if the object is no policy.
+    /// Reads a policy of any dialect. `None` if the object is no policy, as most Services are none.
     pub fn read(object: &Object) -> Option<Result<Intent, Vec<Fault>>> {
         match object {
             Object::EgressPolicy(o) => Some(native::policy(Rank::of(object), &o.spec)),
             Object::ClusterEgressPolicy(o) => Some(native::cluster_policy(Rank::of(object), &o.spec)),
-            Object::Egress(o) => Some(dialect::antrea::egress(Rank::of(object), &o.spec)),
+            Object::Egress(o) => Some(dialect::antrea::egress(Rank::of(object), o)),
+            Object::EgressGatewayPolicy(o) => Some(dialect::deckhouse::policy(Rank::of(object), o)),
+            Object::LoxilbEgress(o) => Some(dialect::loxilb::egress(Rank::of(object), o)),
+            Object::Service(o) => dialect::kube_vip::service(Rank::of(object), o),
             _ => None,
         }
     }
@@ -168,6 +191,7 @@ impl Pool {
         match object {
             Object::EgressPool(o) => Some(native::pool(object, &o.spec)),
             Object::ExternalIPPool(o) => Some(dialect::antrea::pool(object, &o.spec)),
+            Object::EgressGateway(o) => Some(dialect::deckhouse::gateway(object, &o.spec)),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::bounds;
 use crate::fault::Fault;
-use crate::intent::{Grant, Intent, Namespaces, PodScope, Pool, Rank, Traffic};
+use crate::intent::{Grant, Intent, Namespaces, PodChoice, PodScope, Pool, Rank, Traffic};
 use crate::range::{Range, read_address, read_net};
 use crate::select::Selector;
 use crate::tables::PortMatch;
@@ -48,7 +48,7 @@ pub(crate) fn policy(rank: Rank, spec: &EgressPolicySpec) -> Result<Intent, Vec<
     let mut faults = Faults(Vec::new());
     let pods = faults.take(Selector::read(&spec.pod_selector, "spec.podSelector"));
     let namespaces = Namespaces::One(rank.key.namespace.clone());
-    let scope = pods.map(|pods| PodScope { namespaces, pods });
+    let scope = pods.map(|pods| PodScope { namespaces, pods: PodChoice::Labelled(pods) });
     read(faults, rank, scope, &spec.destinations, &spec.pool, spec.address.as_deref(), spec.when_unavailable)
 }
 
@@ -57,9 +57,10 @@ pub(crate) fn cluster_policy(rank: Rank, spec: &ClusterEgressPolicySpec) -> Resu
     let mut faults = Faults(Vec::new());
     let namespaces = faults.take(Selector::read(&spec.namespace_selector, "spec.namespaceSelector"));
     let pods = faults.take(Selector::read(&spec.pod_selector, "spec.podSelector"));
-    let scope = namespaces
-        .zip(pods)
-        .map(|(namespaces, pods)| PodScope { namespaces: Namespaces::Matching(namespaces), pods });
+    let scope = namespaces.zip(pods).map(|(namespaces, pods)| PodScope {
+        namespaces: Namespaces::Matching(namespaces),
+        pods: PodChoice::Labelled(pods),
+    });
     read(faults, rank, scope, &spec.destinations, &spec.pool, spec.address.as_deref(), spec.when_unavailable)
 }
 
@@ -85,7 +86,8 @@ fn read(
     }
     let address = address.and_then(|a| faults.take(read_address(a, "spec.address")));
     let pool = ObjectKey { kind: Kind::EgressPool, namespace: String::new(), name: pool.to_owned() };
-    faults.or(Some(Intent { rank, pods, traffic, pool: Some(pool), address, when_unavailable }))
+    let (pods, pool) = (pods.into_iter().collect(), Some(pool));
+    faults.or(Some(Intent { rank, pods, traffic, pool, address, when_unavailable, remarks: Vec::new() }))
 }
 
 fn destination(faults: &mut Faults, d: &Destination, field: &str) -> Option<Traffic> {
@@ -155,7 +157,9 @@ pub(crate) fn pool(object: &Object, spec: &EgressPoolSpec) -> Result<Pool, Vec<F
         key: object.key(),
         created: object.metadata().creation_timestamp.as_ref().map(|t| t.0),
         ranges,
+        shared: None,
         nodes,
+        suitable_nodes: false,
         interface: spec.interface.clone().filter(|i| !i.is_empty()),
         grant: grant.unwrap_or_default(),
         ports: spec.ports.clone(),

@@ -58,7 +58,7 @@ pub fn plan(world: &World, settings: &ClusterSettings, local: &Local) -> NodePla
 /// What a policy does now, with what the records say of its address.
 pub(crate) fn verdict(world: &World, intent: &Intent, lives: impl Fn(&Record, &str) -> bool) -> Verdict {
     let usable = |record: &&Record| {
-        intent.pool.as_ref().is_some_and(|pool| record.spec.pool == reference(pool))
+        intent.pool.as_ref().is_none_or(|pool| record.spec.pool == reference(pool))
             && intent.address.is_none_or(|asked| asked == record.address)
     };
     let record = world.records_claimed_by(&intent.rank.claim()).find(usable);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use egret_api::ObjectKey;
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::disputes::Disputes;
 use crate::intent::{Intent, Namespaces};
 use crate::select::Labels;
 use crate::selection::Selection;
@@ -63,6 +64,7 @@ pub(crate) struct Pods {
     selection: Selection,
     /// Pods that each policy selects, counted by node.
     users: BTreeMap<ObjectKey, BTreeMap<Arc<str>, usize>>,
+    disputes: Disputes,
 }
 
 impl Pods {
@@ -82,6 +84,11 @@ impl Pods {
 
     pub fn users_of(&self, policy: &ObjectKey) -> impl Iterator<Item = &str> + use<'_> {
         self.users.get(policy).into_iter().flat_map(BTreeMap::keys).map(AsRef::as_ref)
+    }
+
+    /// Which policies come before which.
+    pub fn disputes(&self) -> &Disputes {
+        &self.disputes
     }
 
     /// The policies that select a pod of a node.
@@ -104,8 +111,10 @@ impl Pods {
                 pod.node = node.clone();
             }
             pod.policies = match &old {
-                Some(old) if old.labels == pod.labels => old.policies.clone(),
-                _ => self.selection.of_pod(ns, labels, &pod.labels),
+                Some(old) if old.labels == pod.labels && old.addresses == pod.addresses => {
+                    old.policies.clone()
+                }
+                _ => self.selection.of_pod(ns, labels, &pod.labels, &pod.addresses),
             };
             pod
         });
@@ -123,6 +132,9 @@ impl Pods {
             };
             let (before, after) = (uses(&old), uses(&pod));
             self.count(&before, &after, touched);
+            let policies =
+                |pod: &Option<PodFacts>| pod.as_ref().map(|p| p.policies.clone()).unwrap_or_default();
+            self.disputes.change(&policies(&old), &policies(&pod), touched);
         }
         if let Some(new) = pod {
             self.pods.insert(key, new);
@@ -133,9 +145,10 @@ impl Pods {
     pub fn relabelled(&mut self, namespace: &str, labels: &Labels, touched: &mut Touched) {
         for key in self.keys_in(namespace) {
             let Some(pod) = self.pods.get_mut(&key) else { continue };
-            let policies = self.selection.of_pod(namespace, labels, &pod.labels);
+            let policies = self.selection.of_pod(namespace, labels, &pod.labels, &pod.addresses);
             let node = pod.node.clone();
             let before = std::mem::replace(&mut pod.policies, policies.clone());
+            self.disputes.change(&before, &policies, touched);
             let at = |list: Vec<Arc<Intent>>| list.into_iter().map(|i| (i, node.clone())).collect::<Vec<_>>();
             let (before, after) = (at(before), at(policies));
             self.count(&before, &after, touched);
@@ -151,8 +164,10 @@ impl Pods {
         self.selection.insert(intent);
         for key in self.selected_by(intent, labels) {
             let Some(pod) = self.pods.get_mut(&key) else { continue };
+            let before = pod.policies.clone();
             let at = pod.policies.partition_point(|i| i.rank < intent.rank);
             pod.policies.insert(at, intent.clone());
+            self.disputes.change(&before, &pod.policies, touched);
             let use_ = (intent.clone(), pod.node.clone());
             self.count(&[], &[use_], touched);
         }
@@ -167,32 +182,37 @@ impl Pods {
         self.selection.remove(intent);
         for key in self.selected_by(intent, labels) {
             let Some(pod) = self.pods.get_mut(&key) else { continue };
+            let before = pod.policies.clone();
             pod.policies.retain(|i| i.rank != intent.rank);
+            self.disputes.change(&before, &pod.policies, touched);
             let use_ = (intent.clone(), pod.node.clone());
             self.count(&[use_], &[], touched);
         }
     }
 
-    /// The pods that a policy selects.
+    /// The pods that a policy selects, each once.
     fn selected_by<'a>(&self, intent: &Intent, labels: impl Fn(&str) -> Cow<'a, Labels>) -> Vec<PodKey> {
-        let Some(scope) = &intent.pods else { return Vec::new() };
-        let one = match &scope.namespaces {
-            Namespaces::One(name) => Some(name.as_str()),
-            Namespaces::Matching(selector) => {
-                selector.pairs().find(|(k, _)| *k == NAME_LABEL).map(|(_, v)| v)
-            }
-        };
-        let namespaces: Vec<&str> = match one {
-            Some(name) => vec![name],
-            None => self.by_namespace.keys().map(AsRef::as_ref).collect(),
-        };
         let mut found = Vec::new();
-        for namespace in namespaces.into_iter().filter(|ns| scope.covers(ns, &labels(ns))) {
-            found.extend(
-                self.in_namespace(namespace)
-                    .filter(|(_, p)| scope.pods.matches(&p.labels))
-                    .map(|(k, _)| k.clone()),
-            );
+        for scope in &intent.pods {
+            let one = match &scope.namespaces {
+                Namespaces::One(name) => Some(name.as_str()),
+                Namespaces::Matching(selector) => {
+                    selector.pairs().find(|(k, _)| *k == NAME_LABEL).map(|(_, v)| v)
+                }
+            };
+            let namespaces: Vec<&str> = match one {
+                Some(name) => vec![name],
+                None => self.by_namespace.keys().map(AsRef::as_ref).collect(),
+            };
+            for namespace in namespaces.into_iter().filter(|ns| scope.covers(ns, &labels(ns))) {
+                let chosen =
+                    self.in_namespace(namespace).filter(|(_, p)| scope.pods.matches(&p.labels, &p.addresses));
+                found.extend(chosen.map(|(k, _)| k.clone()));
+            }
+        }
+        if intent.pods.len() > 1 {
+            found.sort_unstable();
+            found.dedup();
         }
         found
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use crate::fault::Fault;
 
@@ -69,6 +69,28 @@ impl Selector {
     /// The labels satisfy every requirement.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.equal.iter().all(|(k, v)| labels.get(k) == Some(v)) && self.also.iter().all(|r| r.holds(labels))
+    }
+
+    /// The selector as people write it.
+    pub fn to_label_selector(&self) -> LabelSelector {
+        let requirement = |r: &Requirement| {
+            let (key, operator, values) = match r {
+                Requirement::In(key, values) => (key, "In", Some(values)),
+                Requirement::NotIn(key, values) => (key, "NotIn", Some(values)),
+                Requirement::Exists(key) => (key, "Exists", None),
+                Requirement::Absent(key) => (key, "DoesNotExist", None),
+            };
+            LabelSelectorRequirement {
+                key: key.clone(),
+                operator: operator.to_owned(),
+                values: values.map(|values| values.iter().cloned().collect()),
+            }
+        };
+        let also: Vec<_> = self.also.iter().map(requirement).collect();
+        LabelSelector {
+            match_labels: (!self.equal.is_empty()).then(|| self.equal.clone()),
+            match_expressions: (!also.is_empty()).then_some(also),
+        }
     }
 
     /// The pairs that an object must carry to be selected, apart from other requirements.

@@ -2,10 +2,11 @@
 //! the policies that may fit, not on all there are.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::intent::{Intent, Namespaces, PodScope};
-use crate::select::{Labels, Selector};
+use crate::intent::{Intent, Namespaces, PodChoice, PodScope};
+use crate::select::Labels;
 
 /// Policies, filed by what each pod they select must have.
 #[derive(Clone, Debug, Default)]
@@ -24,50 +25,62 @@ struct Shelf {
 
 impl Selection {
     pub fn insert(&mut self, intent: &Arc<Intent>) {
-        let Some(scope) = &intent.pods else { return };
-        let shelf = match &scope.namespaces {
-            Namespaces::One(name) => self.own.entry(name.clone()).or_default(),
-            Namespaces::Matching(selector) => match selector.pairs().next() {
-                None => &mut self.anywhere,
-                Some((k, v)) => {
-                    self.labelled.entry(k.to_owned()).or_default().entry(v.to_owned()).or_default()
-                }
-            },
-        };
-        shelf.pile(&scope.pods).push(intent.clone());
+        for scope in &intent.pods {
+            let shelf = match &scope.namespaces {
+                Namespaces::One(name) => self.own.entry(name.clone()).or_default(),
+                Namespaces::Matching(selector) => match selector.pairs().next() {
+                    None => &mut self.anywhere,
+                    Some((k, v)) => {
+                        self.labelled.entry(k.to_owned()).or_default().entry(v.to_owned()).or_default()
+                    }
+                },
+            };
+            shelf.pile(&scope.pods).push(intent.clone());
+        }
     }
 
     pub fn remove(&mut self, intent: &Arc<Intent>) {
-        let Some(scope) = &intent.pods else { return };
-        let shelf = match &scope.namespaces {
-            Namespaces::One(name) => self.own.get_mut(name),
-            Namespaces::Matching(selector) => match selector.pairs().next() {
-                None => Some(&mut self.anywhere),
-                Some((k, v)) => self.labelled.get_mut(k).and_then(|values| values.get_mut(v)),
-            },
-        };
-        if let Some(shelf) = shelf {
-            shelf.forget(intent, &scope.pods);
+        for scope in &intent.pods {
+            let shelf = match &scope.namespaces {
+                Namespaces::One(name) => self.own.get_mut(name),
+                Namespaces::Matching(selector) => match selector.pairs().next() {
+                    None => Some(&mut self.anywhere),
+                    Some((k, v)) => self.labelled.get_mut(k).and_then(|values| values.get_mut(v)),
+                },
+            };
+            if let Some(shelf) = shelf {
+                shelf.forget(intent, &scope.pods);
+            }
         }
     }
 
     /// The policies that select a pod, in the order of precedence.
-    pub fn of_pod(&self, namespace: &str, namespace_labels: &Labels, labels: &Labels) -> Vec<Arc<Intent>> {
+    pub fn of_pod(
+        &self,
+        namespace: &str,
+        namespace_labels: &Labels,
+        labels: &Labels,
+        addresses: &[IpAddr],
+    ) -> Vec<Arc<Intent>> {
         let mut found = Vec::new();
-        let mut look = |shelf: &Shelf| shelf.find(namespace, namespace_labels, labels, &mut found);
+        let selects = |i: &&Arc<Intent>| {
+            i.pods.iter().any(|scope| scope.selects(namespace, namespace_labels, labels, addresses))
+        };
+        let mut look = |shelf: &Shelf| found.extend(shelf.under(labels).filter(selects).cloned());
         self.own.get(namespace).map(&mut look);
         for (k, v) in namespace_labels {
             self.labelled.get(k).and_then(|values| values.get(v)).map(&mut look);
         }
         look(&self.anywhere);
         found.sort_unstable_by(|a, b| a.rank.cmp(&b.rank));
+        found.dedup_by(|a, b| a.rank == b.rank);
         found
     }
 }
 
 impl Shelf {
     /// Where a policy with this pod selector belongs: of the labels it requires, under the one with the fewest.
-    fn pile(&mut self, pods: &Selector) -> &mut Vec<Arc<Intent>> {
+    fn pile(&mut self, pods: &PodChoice) -> &mut Vec<Arc<Intent>> {
         let count = |(k, v): &(&str, &str)| {
             self.labelled.get(*k).and_then(|values| values.get(*v)).map_or(0, Vec::len)
         };
@@ -77,7 +90,7 @@ impl Shelf {
         }
     }
 
-    fn forget(&mut self, intent: &Intent, pods: &Selector) {
+    fn forget(&mut self, intent: &Intent, pods: &PodChoice) {
         self.others.retain(|i| i.rank != intent.rank);
         for (k, v) in pods.pairs() {
             let Some(values) = self.labelled.get_mut(k) else { continue };
@@ -89,18 +102,28 @@ impl Shelf {
         }
     }
 
-    fn find(
-        &self,
-        namespace: &str,
-        namespace_labels: &Labels,
-        labels: &Labels,
-        found: &mut Vec<Arc<Intent>>,
-    ) {
-        let under = labels.iter().filter_map(|(k, v)| self.labelled.get(k)?.get(v)).flatten();
-        let fits = |i: &&Arc<Intent>| {
-            i.pods.as_ref().is_some_and(|scope| scope.selects(namespace, namespace_labels, labels))
+    /// The policies that may select a pod with these labels.
+    fn under(&self, labels: &Labels) -> impl Iterator<Item = &Arc<Intent>> {
+        self.others.iter().chain(labels.iter().filter_map(|(k, v)| self.labelled.get(k)?.get(v)).flatten())
+    }
+}
+
+impl PodChoice {
+    /// The pairs that a pod must carry to be chosen.
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let labels = match self {
+            PodChoice::Labelled(selector) => Some(selector.pairs()),
+            PodChoice::Addressed(_) => None,
         };
-        found.extend(self.others.iter().chain(under).filter(fits).cloned());
+        labels.into_iter().flatten()
+    }
+
+    /// A pod with these labels and addresses is chosen.
+    pub(crate) fn matches(&self, labels: &Labels, addresses: &[IpAddr]) -> bool {
+        match self {
+            PodChoice::Labelled(selector) => selector.matches(labels),
+            PodChoice::Addressed(nets) => addresses.iter().any(|a| nets.iter().any(|net| net.contains(a))),
+        }
     }
 }
 
@@ -113,8 +136,14 @@ impl PodScope {
         }
     }
 
-    /// A pod with these labels in this namespace belongs to the scope.
-    pub(crate) fn selects(&self, namespace: &str, namespace_labels: &Labels, labels: &Labels) -> bool {
-        self.covers(namespace, namespace_labels) && self.pods.matches(labels)
+    /// A pod with these labels and addresses in this namespace belongs to the scope.
+    pub(crate) fn selects(
+        &self,
+        namespace: &str,
+        namespace_labels: &Labels,
+        labels: &Labels,
+        addresses: &[IpAddr],
+    ) -> bool {
+        self.covers(namespace, namespace_labels) && self.pods.matches(labels, addresses)
     }
 }

@@ -20,8 +20,8 @@ pub(crate) struct Touched {
     pub used: BTreeSet<ObjectKey>,
     /// Addresses whose record changed, or of which a node reports something else.
     pub addresses: BTreeSet<IpAddr>,
-    /// Pools whose status changed.
-    pub pools: BTreeSet<ObjectKey>,
+    /// Policies and pools of which nothing but the status may differ.
+    pub statuses: BTreeSet<ObjectKey>,
 }
 
 impl Touched {
@@ -59,9 +59,9 @@ impl Touched {
         }
     }
 
-    pub fn pool(&mut self, key: &ObjectKey) {
+    pub fn status(&mut self, key: &ObjectKey) {
         if self.notes() {
-            self.pools.insert(key.clone());
+            self.statuses.insert(key.clone());
         }
     }
 

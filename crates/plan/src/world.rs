@@ -9,9 +9,11 @@ use egret_api::{Claim, Kind, Object, ObjectKey};
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::dialect::kube_vip;
+use crate::disputes::Families;
 use crate::facts::{NodeFacts, Record, Report, address_of_record};
 use crate::fault::Fault;
-use crate::intent::{Intent, Pool};
+use crate::intent::{Intent, Pool, Rank};
 use crate::pods::Pods;
 use crate::select::Labels;
 use crate::touched::Touched;
@@ -76,7 +78,11 @@ impl World {
             Object::ExternalIPPool(ref o) => self.set_pool(key, &object, value(&o.status)),
             Object::EgressPolicy(ref o) => self.set_policy(key, &object, value(&o.status)),
             Object::ClusterEgressPolicy(ref o) => self.set_policy(key, &object, value(&o.status)),
+            Object::EgressGateway(ref o) => self.set_pool(key, &object, value(&o.status)),
             Object::Egress(ref o) => self.set_policy(key, &object, value(&o.status)),
+            Object::EgressGatewayPolicy(ref o) => self.set_policy(key, &object, value(&o.status)),
+            Object::LoxilbEgress(ref o) => self.set_policy(key, &object, value(&o.status)),
+            Object::Service(ref o) => self.set_policy(key, &object, kube_vip::told(o)),
             Object::EgressAddress(o) => self.set_record(&key.name, Record::read(*o)),
             Object::EgressNode(o) => news = self.set_report(key.name, Some(Report::read(*o))),
         }
@@ -90,11 +96,16 @@ impl World {
             Kind::Namespace => self.set_namespace(&name, None),
             Kind::Node => self.set_node(name, None),
             Kind::Pod => self.set_pod(key, None),
-            Kind::EgressPool | Kind::ExternalIPPool => {
+            Kind::EgressPool | Kind::ExternalIPPool | Kind::EgressGateway => {
                 self.pools.remove(key);
                 self.touched.everything();
             }
-            Kind::EgressPolicy | Kind::ClusterEgressPolicy | Kind::Egress => self.remove_policy(key),
+            Kind::EgressPolicy
+            | Kind::ClusterEgressPolicy
+            | Kind::Egress
+            | Kind::EgressGatewayPolicy
+            | Kind::LoxilbEgress
+            | Kind::Service => self.remove_policy(key),
             Kind::EgressAddress => self.set_record(&name, None),
             Kind::EgressNode => drop(self.set_report(name, None)),
         }
@@ -126,7 +137,7 @@ impl World {
             if let Some(new) = &node {
                 self.count_inside(new.inside(), 1);
             }
-            let fact = |n: &Option<NodeFacts>| n.as_ref().map(|n| n.labels.clone());
+            let fact = |n: &Option<NodeFacts>| n.as_ref().map(|n| (n.labels.clone(), n.suitable));
             if fact(&old) != fact(&node) {
                 match self.reports.get(&name).is_some_and(|r| !r.wires.is_empty()) {
                     true => self.touched.everything(),
@@ -190,14 +201,20 @@ impl World {
         let new = written(object, status, meaning);
         let same = self.pools.get(&key).is_some_and(|old| old.meaning == new.meaning);
         match same {
-            true => self.touched.pool(&key),
+            true => self.touched.status(&key),
             false => self.touched.everything(),
         }
         self.pools.insert(key, new);
     }
 
     fn set_policy(&mut self, key: ObjectKey, object: &Object, status: Value) {
-        let Some(meaning) = Intent::read(object) else { return };
+        let Some(meaning) = Intent::read(object) else {
+            // It was a policy, and is no more.
+            if self.policies.contains_key(&key) {
+                self.remove_policy(&key);
+            }
+            return;
+        };
         self.touched.policies([&key]);
         let new = written(object, status, meaning);
         if let Some(old) = self.policies.get_mut(&key).filter(|old| old.meaning == new.meaning) {
@@ -283,6 +300,16 @@ impl World {
         self.pods.users_of(policy)
     }
 
+    /// The policies that come before this one for some packets of some of its pods, in the order of precedence.
+    pub(crate) fn rivals(&self, policy: &ObjectKey) -> impl Iterator<Item = (&Rank, Families)> + use<'_> {
+        self.pods.disputes().before(policy)
+    }
+
+    /// The policies that this one comes before.
+    pub(crate) fn outranked_by(&self, policy: &ObjectKey) -> impl Iterator<Item = &ObjectKey> + use<'_> {
+        self.pods.disputes().after(policy)
+    }
+
     /// Every policy, in no order of precedence.
     pub fn policies(&self) -> &BTreeMap<ObjectKey, Written<Intent>> {
         &self.policies
@@ -332,6 +359,12 @@ impl World {
     /// Every node's report.
     pub fn reports(&self) -> &BTreeMap<String, Report> {
         &self.reports
+    }
+
+    /// A node says that it can carry packets of an address.
+    pub(crate) fn able(&self, node: &str, interface: Option<&str>, address: IpAddr) -> bool {
+        let report = self.reports.get(node).filter(|r| r.ready);
+        report.and_then(|r| r.wire(interface, address)).is_some_and(|w| w.carrier)
     }
 
     /// A node's address between nodes: as it reports it, else as the cluster knows it, of the family asked for.

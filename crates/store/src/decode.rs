@@ -34,8 +34,7 @@ impl Fault {
 
 /// Kinds that people write and the controller gives a status.
 pub(crate) fn has_status(kind: Kind) -> bool {
-    use Kind::{ClusterEgressPolicy, Egress, EgressPolicy, EgressPool, ExternalIPPool};
-    matches!(kind, EgressPool | EgressPolicy | ClusterEgressPolicy | Egress | ExternalIPPool)
+    !is_record(kind) && !matches!(kind, Kind::Namespace | Kind::Node | Kind::Pod)
 }
 
 /// Kinds that only Egret writes.
@@ -54,6 +53,10 @@ pub(crate) fn manifest(mut value: Value) -> Decoded {
     if is_record(kind) {
         let message = format!("{kind_name} is a record that only Egret writes");
         return Fault::at(None, "kind", message, "Remove it from the manifests.");
+    }
+    // A cluster is full of Services that are none of our business, whatever may be wrong with them.
+    if kind == Kind::Service && value.pointer("/metadata/annotations/kube-vip.io~1egress").is_none() {
+        return Decoded::Foreign(format!("{version} {kind_name}"));
     }
     if value.pointer("/metadata/name").and_then(Value::as_str).is_none_or(str::is_empty) {
         let cure = "Give the object a name; generated names need an API server.";
@@ -82,7 +85,7 @@ pub(crate) fn manifest(mut value: Value) -> Decoded {
 fn unknown(version: &str, kind_name: &str) -> Decoded {
     let same_kind = Kind::ALL.iter().find(|kind| {
         let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
-        kind.as_str() == kind_name && kind.api_versions().iter().any(|v| group(v) == group(version))
+        kind.in_manifests() == kind_name && kind.api_versions().iter().any(|v| group(v) == group(version))
     });
     match same_kind {
         Some(kind) => Fault::at(
@@ -140,9 +143,13 @@ fn forget_unread(kind: Kind, value: &mut Value) {
         }
         Kind::Node => {
             keep("spec", &["podCIDR", "podCIDRs", "providerID", "unschedulable"]);
-            keep("status", &["addresses"]);
+            keep("status", &["addresses", "conditions"]);
         }
         Kind::Namespace => keep("status", &["phase"]),
+        Kind::Service => {
+            keep("spec", &["type", "selector", "loadBalancerIP", "loadBalancerClass"]);
+            keep("status", &["loadBalancer"]);
+        }
         kind if has_status(kind) => {
             if let Some(object) = value.as_object_mut() {
                 object.remove("status");
@@ -171,6 +178,10 @@ pub(crate) fn typed(kind: Kind, value: Value) -> Result<Object, (Option<String>,
         Kind::EgressNode => Object::EgressNode(read(value)?),
         Kind::Egress => Object::Egress(read(value)?),
         Kind::ExternalIPPool => Object::ExternalIPPool(read(value)?),
+        Kind::EgressGateway => Object::EgressGateway(read(value)?),
+        Kind::EgressGatewayPolicy => Object::EgressGatewayPolicy(read(value)?),
+        Kind::LoxilbEgress => Object::LoxilbEgress(read(value)?),
+        Kind::Service => Object::Service(read(value)?),
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use egret_api::{Kind, Object, ObjectKey};
+use egret_plan::intent::Intent;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -82,7 +83,10 @@ impl Directory {
         problems.append(&mut broken_records);
         let (mut stale, mut before) = (BTreeSet::new(), std::mem::take(with_status));
         for (key, status) in written.statuses() {
-            let Some(object) = objects.get_mut(key) else {
+            // Most Services are nobody's business; one that was may be so no longer.
+            let told =
+                |object: &&mut Arc<Object>| key.kind != Kind::Service || Intent::read(object).is_some();
+            let Some(object) = objects.get_mut(key).filter(told) else {
                 stale.insert(key.clone());
                 continue;
             };
@@ -227,7 +231,11 @@ impl WithStatus {
             })
         };
         let mut value = object.encode().map_err(|error| problem(None, error.to_string()))?;
-        value["status"] = Value::clone(status);
+        match (object.kind(), value.get_mut("status").and_then(Value::as_object_mut), status.as_object()) {
+            // The rest of it is others'.
+            (Kind::Service, Some(theirs), Some(ours)) => theirs.extend(ours.clone()),
+            _ => value["status"] = Value::clone(status),
+        }
         let whole = typed(object.kind(), value).map_err(|(field, message)| problem(field, message))?;
         Ok(Self { object: object.clone(), status: status.clone(), whole: Arc::new(whole) })
     }

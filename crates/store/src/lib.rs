@@ -19,6 +19,7 @@ mod watch;
 mod written;
 
 pub use directory::Directory;
+pub use manifests::read_manifests;
 pub use problem::{Problem, StoreError};
 pub use records::Files;
 pub use seam::{Progress, Recorder, Snapshot, Store};

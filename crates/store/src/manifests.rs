@@ -218,6 +218,13 @@ fn duplicate(path: &Path, document: usize, key: &ObjectKey, owner: &Path) -> Pro
     }
 }
 
+/// The objects of a text of manifests, and what is wrong with it. `file` names the text in problems.
+pub fn read_manifests(file: &Path, text: &str) -> (Vec<Arc<Object>>, Vec<Problem>) {
+    let mut read = File { objects: BTreeMap::new(), problems: Vec::new() };
+    read.read(file, text);
+    (read.objects.into_values().map(|placed| placed.object).collect(), read.problems)
+}
+
 /// Whether a file is a manifest, by its name.
 pub(crate) fn is_manifest(path: &Path) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "yaml" | "yml" | "json"))

@@ -14,8 +14,8 @@ use crate::{Problem, StoreError};
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// All objects that can be read, ordered by key; no key twice. `.status` of people's objects is what the
-    /// controller wrote last, never what a manifest says. What did not change since the last snapshot is the same
-    /// allocation, so that it need not be compared.
+    /// controller wrote last, never what a manifest says; of a Service that holds for our conditions only. What
+    /// did not change since the last snapshot is the same allocation, so that it need not be compared.
     pub objects: Vec<Arc<Object>>,
     /// What cannot be read, in the order of the files.
     pub problems: Vec<Problem>,
@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub objects_digest: String,
     /// Digest of the EgressAddress records.
     pub addresses_digest: String,
-    /// Objects that have a status in the store and are gone.
+    /// Objects that have a status in the store and are gone, or have become Services that are no policy.
     pub stale_statuses: BTreeSet<ObjectKey>,
 }
 
@@ -89,7 +89,7 @@ pub trait Recorder: Clone + Send + Sync + 'static {
     fn write_record(&self, object: &Object) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Removes a record, if it is there.
     fn delete_record(&self, key: &ObjectKey) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Sets the whole `.status` of an object.
+    /// Sets the whole `.status` of an object; of a Service those of its conditions that begin with `egret.dev/`.
     fn write_status(
         &self,
         key: &ObjectKey,

@@ -403,3 +403,27 @@ async fn changes_wake_and_a_dropped_wait_loses_nothing() {
     tokio::time::timeout(soon, store.changed()).await.unwrap();
     assert_eq!(store.progress(), Some(progress));
 }
+
+const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata:\n  name: sip\n  namespace: prod\n  annotations: {kube-vip.io/egress: 'true'}\n\
+    spec: {type: LoadBalancer, selector: {app: sip}, ports: [{port: 5060, protocol: UDP, targetPort: 99999999}]}\n\
+    status: {loadBalancer: {ingress: [{ip: 192.0.2.7}]}, conditions: [{type: Theirs}]}\n";
+
+#[test]
+fn of_a_services_status_only_our_conditions_are_ours() {
+    let place = Place::new("service");
+    let store = place.open();
+    place.write("sip.yaml", SERVICE);
+    let key = ObjectKey { kind: Kind::Service, namespace: "prod".into(), name: "sip".into() };
+    let told = json!({"type": "egret.dev/EgressReady", "status": "True", "reason": "Ready", "message": "",
+        "lastTransitionTime": "2026-01-01T12:00:00Z"});
+    store.write_status(&key, &json!({"conditions": [told]})).unwrap();
+    // The address changes hands: what somebody else writes is read anew.
+    place.write("sip.yaml", &SERVICE.replace("192.0.2.7", "192.0.2.8"));
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.problems, []);
+    let status = snapshot.objects[0].encode().unwrap()["status"].clone();
+    assert_eq!(status, json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.8"}]}, "conditions": [told]}));
+    assert!(snapshot.stale_statuses.is_empty());
+    place.write("sip.yaml", &SERVICE.replace("'true'", "'false'"));
+    assert_eq!(store.snapshot().stale_statuses, [key].into(), "it is no policy any more");
+}

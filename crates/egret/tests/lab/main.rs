@@ -5,6 +5,7 @@
 
 mod applications;
 mod diagnosis;
+mod dialects;
 mod exchange;
 mod exhaustion;
 mod fail_closed;

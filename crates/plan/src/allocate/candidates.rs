@@ -59,7 +59,9 @@ impl Candidates {
 type Wired<'a> = (&'a String, &'a NodeFacts, &'a Report);
 
 fn reach(wired: &[Wired], pool: &Pool) -> Reach {
-    let selected = wired.iter().filter(|(_, node, _)| pool.nodes.matches(&node.labels));
+    let selected = wired
+        .iter()
+        .filter(|(_, node, _)| pool.nodes.matches(&node.labels) && (node.suitable || !pool.suitable_nodes));
     match &pool.interface {
         Some(interface) => {
             let named =

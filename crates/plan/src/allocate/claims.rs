@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use egret_api::{Kind, ObjectKey, Reason};
 
+use crate::dialect::kube_vip;
 use crate::fault::Fault;
 use crate::intent::{Intent, Pool, Rank, reference};
-use crate::range::{Range, Taken};
+use crate::range::{Range, Taken, host};
 use crate::spread::answers;
 use crate::world::World;
 
@@ -30,6 +31,8 @@ pub(crate) struct Claims {
     unsettled: BTreeSet<ObjectKey>,
     /// Policies and pools whose standing may have changed.
     changed: BTreeSet<ObjectKey>,
+    /// Addresses that their pool holds even while no policy uses them.
+    shared: BTreeMap<IpAddr, ObjectKey>,
 }
 
 /// The use of an address.
@@ -82,6 +85,7 @@ pub(crate) fn pool<'a>(world: &'a World, key: &ObjectKey) -> Result<&'a Pool, Fa
 fn pool_field(key: &ObjectKey) -> &'static str {
     match key.kind {
         Kind::ExternalIPPool => "spec.externalIPPool",
+        Kind::EgressGateway => "spec.egressGatewayName",
         _ => "spec.pool",
     }
 }
@@ -89,6 +93,8 @@ fn pool_field(key: &ObjectKey) -> &'static str {
 fn address_field(rank: &Rank) -> &'static str {
     match rank.key.kind {
         Kind::Egress => "spec.egressIP",
+        Kind::LoxilbEgress => "spec.vip",
+        Kind::Service => kube_vip::ADDRESS_FIELD,
         _ => "spec.address",
     }
 }
@@ -101,41 +107,36 @@ fn by_age(world: &World) -> Vec<&Pool> {
     pools
 }
 
-/// The pool that a policy may use.
-fn permitted<'a>(world: &'a World, intent: &Intent) -> Result<&'a Pool, Fault> {
-    let Some(key) = &intent.pool else {
-        return Err(Fault::new(
-            Reason::StaticAddressUnsupported,
-            "spec.externalIPPool",
-            "an egressIP without a pool is not served; its packets are dropped",
-            "name an ExternalIPPool that contains the address",
-        ));
-    };
-    let pool = pool(world, key)?;
+/// An object that names an address and no pool asks an administrator for one.
+fn unpooled(intent: &Intent, address: IpAddr, reason: Reason, message: String) -> Fault {
     let namespace = &intent.rank.key.namespace;
-    if !namespace.is_empty() && !pool.grant.allows(namespace, &world.namespace_labels(namespace)) {
-        return Err(Fault::new(
-            Reason::NamespaceNotGranted,
-            "spec.pool",
-            format!("{} {} does not grant namespace {namespace}", key.kind.as_str(), key.name),
-            format!("add {namespace} to spec.namespaces.names of the pool"),
-        ));
-    }
-    match intent.address {
-        Some(address) if !pool.contains(address) => Err(Fault::new(
-            Reason::AddressNotInPool,
-            address_field(&intent.rank),
-            format!("IP {address} is not within the IP range of {} {}", key.kind.as_str(), key.name),
-            "ask for an address of the pool, or add a range with it to the pool",
-        )),
-        _ => Ok(pool),
+    let cure = format!(
+        "let an administrator write an EgressPool with `ranges: [{{cidr: {}}}]` and `namespaces: {{names: [{namespace}]}}`",
+        host(address)
+    );
+    Fault::new(reason, address_field(&intent.rank), message, cure)
+}
+
+fn not_granted(intent: &Intent, pool: &Pool) -> Fault {
+    let namespace = &intent.rank.key.namespace;
+    let message =
+        format!("{} {} does not grant namespace {namespace}", pool.key.kind.as_str(), pool.key.name);
+    match (pool.key.kind, intent.address) {
+        (Kind::EgressPool, _) => {
+            let field = if intent.pool.is_some() { "spec.pool" } else { address_field(&intent.rank) };
+            let cure = format!("add {namespace} to spec.namespaces.names of the pool");
+            Fault::new(Reason::NamespaceNotGranted, field, message, cure)
+        }
+        (_, Some(address)) => unpooled(intent, address, Reason::NamespaceNotGranted, message),
+        (_, None) => Fault::new(Reason::NamespaceNotGranted, "spec.pool", message, "name an EgressPool"),
     }
 }
 
 /// The address that a record gives the policy already, if the policy can keep it.
 fn kept(world: &World, intent: &Intent, pool: &Pool) -> Option<IpAddr> {
-    let stays =
-        |address: &IpAddr| pool.contains(*address) && intent.address.is_none_or(|asked| asked == *address);
+    let stays = |address: &IpAddr| {
+        pool.contains(*address) && pool.asked(intent).is_none_or(|asked| asked == *address)
+    };
     world
         .records_claimed_by(&intent.rank.claim())
         .filter(|r| r.spec.pool == pool.reference())
@@ -158,6 +159,59 @@ fn exhausted(pool: &Pool) -> Fault {
 }
 
 impl Claims {
+    /// The pool that a policy may use.
+    fn permitted<'a>(&self, world: &'a World, intent: &Intent) -> Result<&'a Pool, Fault> {
+        let pool = match &intent.pool {
+            Some(key) => pool(world, key)?,
+            None => self.pool_with(world, intent)?,
+        };
+        let namespace = &intent.rank.key.namespace;
+        if !namespace.is_empty() && !pool.grant.allows(namespace, &world.namespace_labels(namespace)) {
+            return Err(not_granted(intent, pool));
+        }
+        match intent.address {
+            Some(address) if !pool.contains(address) => Err(Fault::new(
+                Reason::AddressNotInPool,
+                address_field(&intent.rank),
+                format!(
+                    "IP {address} is not within the IP range of {} {}",
+                    pool.key.kind.as_str(),
+                    pool.key.name
+                ),
+                "ask for an address of the pool, or add a range with it to the pool",
+            )),
+            _ => Ok(pool),
+        }
+    }
+
+    /// The pool that gives out the address of a policy that names no pool.
+    fn pool_with<'a>(&self, world: &'a World, intent: &Intent) -> Result<&'a Pool, Fault> {
+        let Some(address) = intent.address else {
+            return Err(Fault::new(
+                Reason::AddressMissing,
+                address_field(&intent.rank),
+                "the object has no address yet; its packets are dropped",
+                "write one, or let a load balancer's controller give it one",
+            ));
+        };
+        if intent.rank.key.kind == Kind::Egress {
+            return Err(Fault::new(
+                Reason::NotServed,
+                "spec.externalIPPool",
+                "an egressIP without a pool is not served; its packets are dropped",
+                "name an ExternalIPPool that contains the address",
+            ));
+        }
+        let gives = self.usable.iter().find(|(_, ranges)| ranges.iter().any(|r| r.contains(address)));
+        match gives {
+            Some((key, _)) => pool(world, key),
+            None => {
+                let message = format!("no pool has {address}");
+                Err(unpooled(intent, address, Reason::AddressNotInPool, message))
+            }
+        }
+    }
+
     /// Settles every policy.
     pub fn settle(&mut self, world: &World) {
         let mut taken = Taken::default();
@@ -168,6 +222,10 @@ impl Claims {
                 usable.extend(free);
                 lost.extend(had.into_iter().filter(|(_, by)| *by != pool.key));
             }
+            let holds = |address: &IpAddr| usable.iter().any(|r: &Range| r.contains(*address));
+            if let Some(address) = pool.shared.filter(holds) {
+                self.shared.insert(address, pool.key.clone());
+            }
             self.usable.insert(pool.key.clone(), usable);
             if !lost.is_empty() {
                 self.overlaps.insert(pool.key.clone(), lost);
@@ -175,6 +233,9 @@ impl Claims {
         }
         let intents = world.policies().values().filter_map(|p| p.meaning.as_ref().ok()).collect();
         self.place(world, intents);
+        for address in self.shared.keys().copied().collect::<Vec<_>>() {
+            self.hold(address);
+        }
         self.changed.clear();
     }
 
@@ -189,6 +250,9 @@ impl Claims {
         let intents: Vec<&Arc<Intent>> =
             again.iter().filter_map(|key| world.policies().get(key)?.meaning.as_ref().ok()).collect();
         let contradiction = self.place(world, intents);
+        for address in &addresses {
+            self.hold(*address);
+        }
         addresses.extend(again.iter().filter_map(|key| self.address(key)));
         self.changed.extend(again);
         (!contradiction).then_some(addresses)
@@ -209,7 +273,7 @@ impl Claims {
         intents.sort_unstable_by(|a, b| a.rank.cmp(&b.rank));
         let (mut asking, mut waiting, mut contradiction) = (Vec::new(), Vec::new(), false);
         let wishes = answers(&intents, |intent| {
-            permitted(world, intent).map(|pool| (pool, kept(world, intent, pool)))
+            self.permitted(world, intent).map(|pool| (pool, kept(world, intent, pool)))
         });
         for (intent, wish) in intents.into_iter().zip(wishes) {
             self.unsettled.remove(&intent.rank.key);
@@ -220,7 +284,7 @@ impl Claims {
                     contradiction |= kept.is_some() && open.is_none();
                     match open {
                         Some(address) => self.grant(intent, pool, address),
-                        None if intent.address.is_some() => asking.push((intent, pool)),
+                        None if pool.asked(intent).is_some() => asking.push((intent, pool)),
                         None => waiting.push((intent, pool)),
                     }
                 }
@@ -234,10 +298,10 @@ impl Claims {
 
     fn give_what_is_asked(&mut self, asking: Vec<Asking>) {
         for (intent, pool) in asking {
-            let Some(address) = intent.address else { continue };
+            let Some(address) = pool.asked(intent) else { continue };
             match self.open(address, intent, pool) && self.gives(pool, address) {
                 true => self.grant(intent, pool, address),
-                false => self.refuse(intent, self.taken(intent, address)),
+                false => self.refuse(intent, self.taken(intent, pool, address)),
             }
         }
     }
@@ -269,15 +333,27 @@ impl Claims {
             || self.usable.get(&pool.key).is_some_and(|ranges| ranges.iter().any(|r| r.contains(address)))
     }
 
-    fn grant(&mut self, intent: &Intent, pool: &Pool, address: IpAddr) {
-        let owner = Owner::of(&intent.rank);
-        let new = || Use { pool: pool.key.clone(), ranks: BTreeSet::new(), owner };
-        self.by_address.entry(address).or_insert_with(new).ranks.insert(intent.rank.clone());
-        match self.in_use.get_mut(&pool.key) {
-            Some(addresses) => drop(addresses.insert(address)),
-            None => drop(self.in_use.insert(pool.key.clone(), [address].into())),
+    /// A pool's shared address is in use even if no policy uses it.
+    fn hold(&mut self, address: IpAddr) {
+        if let Some(pool) = self.shared.get(&address).filter(|_| !self.by_address.contains_key(&address)) {
+            self.use_of(&pool.clone(), address, Owner::Cluster);
         }
-        self.changed.insert(pool.key.clone());
+    }
+
+    /// The use of an address, which begins if it is not in use yet.
+    fn use_of(&mut self, pool: &ObjectKey, address: IpAddr, owner: Owner) -> &mut Use {
+        match self.in_use.get_mut(pool) {
+            Some(addresses) => drop(addresses.insert(address)),
+            None => drop(self.in_use.insert(pool.clone(), [address].into())),
+        }
+        self.changed.insert(pool.clone());
+        let new = || Use { pool: pool.clone(), ranks: BTreeSet::new(), owner };
+        self.by_address.entry(address).or_insert_with(new)
+    }
+
+    fn grant(&mut self, intent: &Intent, pool: &Pool, address: IpAddr) {
+        let used = self.use_of(&pool.key, address, Owner::of(&intent.rank));
+        used.ranks.insert(intent.rank.clone());
         self.outcomes.insert(intent.rank.key.clone(), Ok(address));
     }
 
@@ -293,7 +369,7 @@ impl Claims {
         used.ranks.retain(|rank| rank.key != *key);
         self.changed.extend(used.ranks.iter().map(|rank| rank.key.clone()));
         self.changed.insert(used.pool.clone());
-        if used.ranks.is_empty() {
+        if used.ranks.is_empty() && self.shared.get(&address) != Some(&used.pool) {
             if let Some(addresses) = self.in_use.get_mut(&used.pool) {
                 addresses.remove(&address);
             }
@@ -302,8 +378,9 @@ impl Claims {
         Some(address)
     }
 
-    fn taken(&self, intent: &Intent, address: IpAddr) -> Fault {
-        let by = match self.by_address.get(&address) {
+    fn taken(&self, intent: &Intent, pool: &Pool, address: IpAddr) -> Fault {
+        // Who uses an address of an older pool is not looked at: it may not have been decided yet.
+        let by = match self.by_address.get(&address).filter(|_| self.gives(pool, address)) {
             // Whose it is stays unsaid: a namespace learns nothing about others.
             Some(used) if used.owner != Owner::of(&intent.rank) => {
                 "a policy that does not share it".to_owned()

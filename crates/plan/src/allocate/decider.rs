@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use egret_api::ObjectKey;
+use egret_api::{Kind, ObjectKey};
 use jiff::Timestamp;
 
 use super::Decision;
@@ -94,14 +94,20 @@ impl Decider {
         addresses.extend(self.unwritten.iter());
         addresses.extend(self.wakes.iter().filter(|(_, at)| **at <= now).map(|(address, _)| *address));
 
-        let mut told: BTreeSet<ObjectKey> = touched.policies.iter().chain(&touched.pools).cloned().collect();
+        let mut told: BTreeSet<ObjectKey> =
+            touched.policies.iter().chain(&touched.statuses).cloned().collect();
         told.extend(self.untold.iter().cloned());
         told.extend(self.claims.take_changed());
         for address in addresses {
             self.record(world, address, now);
             let used = self.claims.by_address.get(&address);
             told.extend(used.into_iter().flat_map(|u| &u.ranks).map(|rank| rank.key.clone()));
+            // Its status tells of the one address that it has.
+            told.extend(used.map(|u| u.pool.clone()).filter(|pool| pool.kind == Kind::EgressGateway));
         }
+        // Whether a policy comes second in a family depends on the address of the first.
+        let second: Vec<ObjectKey> = told.iter().flat_map(|key| world.outranked_by(key)).cloned().collect();
+        told.extend(second);
         for key in told {
             self.tell(world, &key, now);
         }

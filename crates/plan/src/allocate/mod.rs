@@ -23,7 +23,7 @@ pub use leases::QUARANTINE;
 pub struct Decision {
     /// Every EgressAddress that must exist, by the record's name. What is not here must not exist.
     pub addresses: BTreeMap<String, EgressAddressSpec>,
-    /// The whole `.status` of every pool and policy.
+    /// The whole `.status` of every pool and policy; of a Service our conditions only.
     pub statuses: BTreeMap<ObjectKey, serde_json::Value>,
     /// When time alone changes the decision.
     pub wake: Option<Timestamp>,

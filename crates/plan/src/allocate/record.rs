@@ -139,10 +139,7 @@ fn holder<'a>(
 
 /// No candidate says that it can carry packets, or a node that uses the address finds none alive.
 fn dead(world: &World, address: IpAddr, record: &EgressAddressSpec, users: &[User]) -> bool {
-    let able = |candidate: &String| {
-        let report = world.reports().get(candidate).filter(|r| r.ready);
-        report.and_then(|r| r.wire(record.interface.as_deref(), address)).is_some_and(|w| w.carrier)
-    };
+    let able = |candidate: &String| world.able(candidate, record.interface.as_deref(), address);
     !record.candidates.iter().any(able)
         || voters(address, users).any(|voter| !voter.holders.contains_key(&address))
 }

@@ -111,6 +111,7 @@ fn run(cluster: &mut Cluster, command: &str, body: &str) -> String {
             desired.nodes.clear();
             return show::changes(&egret_plan::diff(&empty, &desired));
         }
+        ["import"] => return show::import(cluster),
         ["explain", pod, rest @ ..] => {
             let packet = match rest {
                 ["to", protocol, address, port] => {

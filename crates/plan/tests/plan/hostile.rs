@@ -108,6 +108,43 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn broken_objects_of_one_namespace_change_nothing_of_others_and_are_told_field_and_cure(
+        cluster in strategy::cluster(),
+        writes in prop::collection::vec((strategy::policy_in(1), prop::collection::vec((any::<Index>(), odd()), 1..4)), 1..5),
+    ) {
+        let mut after = cluster.clone();
+        for (object, changes) in writes {
+            let mut value = object.encode().unwrap();
+            for (place, odd) in changes {
+                let mut found = Vec::new();
+                places(&value, "", &mut found);
+                // Whose the object is stays: a user of a namespace writes there and nowhere else.
+                found.retain(|place| place.starts_with("/spec/") || place.starts_with("/metadata/annotations/"));
+                if !found.is_empty() {
+                    *value.pointer_mut(&found[place.index(found.len())]).unwrap() = odd;
+                }
+            }
+            let Ok(object) = object.kind().decode(value) else { continue };
+            for fault in check(&object) {
+                prop_assert!(!fault.field.is_empty() && !fault.message.is_empty() && !fault.cure.is_empty(), "{fault:?}");
+            }
+            strategy::Event::Put(Box::new(object)).happen(&mut after);
+        }
+        after.settle();
+        crate::property::nothing_changed_but_in("b", &cluster, &after)?;
+        for (key, told) in allocate::decide(&after.world, &after.settings, after.now).statuses {
+            let conditions = told["conditions"].as_array().cloned().unwrap_or_default();
+            let bad = conditions.iter().find(|c| c["status"] == "False" && c["reason"] == "InvalidField");
+            let message = bad.map(|c| c["message"].as_str().unwrap_or_default().to_owned());
+            prop_assert!(message.is_none_or(|m| m.contains(": ") && m.contains("; ")), "{key}: {conditions:?}");
+        }
+    }
+}
+
 fn pool(ranges: Value) -> Object {
     crate::sim::decode(json!({
         "apiVersion": "egret.dev/v1alpha1", "kind": "EgressPool", "metadata": {"name": "p"},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use egret_api::Kind;
+use egret_api::{Kind, Object};
 use egret_plan::tables::{Captured, Path, PortMatch, PortRule, RuleSetId, Timers};
 use egret_plan::{Change, NodePlan};
 
@@ -67,8 +67,20 @@ pub fn statuses(cluster: &Cluster) -> String {
                 (Some(ip), Some(node)) => format!("{ip} on {node}"),
                 _ => "no address on any node".to_owned(),
             },
-            Kind::EgressPolicy | Kind::ClusterEgressPolicy => {
+            Kind::EgressPolicy | Kind::ClusterEgressPolicy | Kind::EgressGatewayPolicy => {
                 word("address").unwrap_or("no address".to_owned())
+            }
+            Kind::LoxilbEgress => match (word("vip"), word("node")) {
+                (Some(vip), Some(node)) => format!("{vip} on {node}"),
+                (vip, _) => vip.unwrap_or("no address".to_owned()),
+            },
+            Kind::EgressGateway => {
+                let active = word("activeNodeName").unwrap_or("none".to_owned());
+                format!("{} nodes ready, active: {active}", status["readyNodes"])
+            }
+            Kind::Service if status["conditions"].is_array() => {
+                let given = status["loadBalancer"]["ingress"][0]["ip"].as_str();
+                format!("given {}", given.unwrap_or("no address"))
             }
             _ => continue,
         };
@@ -80,6 +92,20 @@ pub fn statuses(cluster: &Cluster) -> String {
             let _ = writeln!(text, "  {}={} {} since {since}", word("type"), word("status"), word("reason"));
             let _ = writeln!(text, "    {}", word("message"));
         }
+    }
+    text
+}
+
+/// Other systems' objects in Egret's own kinds, and what these do not say.
+pub fn import(cluster: &Cluster) -> String {
+    let objects: Vec<Object> = cluster.objects.values().cloned().collect();
+    let import = egret_plan::import(&objects);
+    let mut text = String::new();
+    for object in &import.objects {
+        let _ = write!(text, "---\n{}", serde_saphyr::to_string(&object.encode().unwrap()).unwrap());
+    }
+    for (object, note) in &import.notes {
+        let _ = writeln!(text, "# {object}: {note}");
     }
     text
 }

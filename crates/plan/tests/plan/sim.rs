@@ -137,8 +137,14 @@ impl Cluster {
         let mut unwritten: Vec<String> = self.decider.unwritten().collect();
         unwritten.sort_unstable();
         assert_eq!(named, unwritten, "records to be written");
-        let status =
-            |key: &ObjectKey| self.objects[key].encode().unwrap().get("status").cloned().unwrap_or_default();
+        let status = |key: &ObjectKey| {
+            let status = self.objects[key].encode().unwrap().get("status").cloned().unwrap_or_default();
+            match (key.kind, status.get("conditions")) {
+                (Kind::Service, None) => Value::Null,
+                (Kind::Service, Some(ours)) => json!({"conditions": ours}),
+                _ => status,
+            }
+        };
         let untold: Vec<&ObjectKey> =
             decision.statuses.iter().filter(|(k, v)| status(k) != **v).map(|(k, _)| k).collect();
         assert_eq!(untold, self.decider.untold().collect::<Vec<_>>(), "statuses to be written");
@@ -156,7 +162,10 @@ impl Cluster {
             }
             Write::Status(key, status) => {
                 let mut value = self.objects[key].encode().unwrap();
-                value["status"] = status.clone();
+                match (key.kind, value.get_mut("status")) {
+                    (Kind::Service, Some(others)) => others["conditions"] = status["conditions"].clone(),
+                    _ => value["status"] = status.clone(),
+                }
                 self.apply(key.kind.decode(value).unwrap());
             }
         }

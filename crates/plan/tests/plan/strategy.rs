@@ -28,6 +28,9 @@ impl Event {
                 let mut value = object.encode().unwrap();
                 match (status, object.kind()) {
                     (_, Kind::Pod | Kind::Node) | (None, _) => {}
+                    (Some(status), Kind::Service) => {
+                        value["status"]["conditions"] = status["conditions"].clone()
+                    }
                     (Some(status), _) => value["status"] = status,
                 }
                 cluster.apply(object.kind().decode(value).unwrap());
@@ -217,6 +220,100 @@ fn external_pool() -> impl Strategy<Value = Box<Object>> {
     })
 }
 
+fn gateway() -> impl Strategy<Value = Box<Object>> {
+    let address = select(vec!["10.10.0.50", "10.10.0.12", "fd00:10:10::b1", "10.10.0.50"]);
+    let nodes = select(vec![json!({}), json!({"wire": "eth1"}), json!({"kubernetes.io/hostname": "node-5"})]);
+    let mode =
+        select(vec!["VirtualIPAddress", "VirtualIPAddress", "PrimaryIPFromEgressGatewayNodeInterface"]);
+    (0..2u8, address, nodes, mode, created()).prop_map(|(name, address, nodes, mode, created)| {
+        let block = match mode {
+            "VirtualIPAddress" => ("virtualIPAddress", json!({"ip": address})),
+            _ => ("primaryIPFromEgressGatewayNodeInterface", json!({"interfaceName": "eth1"})),
+        };
+        let spec = json!({"nodeSelector": nodes, "sourceIP": {"mode": mode, block.0: block.1}});
+        let value = object("EgressGateway", "network.deckhouse.io/v1alpha1", &format!("gw-{name}"), spec);
+        stamped(value, None, created)
+    })
+}
+
+fn gateway_policy() -> impl Strategy<Value = Box<Object>> {
+    let nets = subsequence(NETWORKS.to_vec(), 1..3);
+    let except = subsequence(NETWORKS[1..].to_vec(), 0..2);
+    let pods = select(vec![
+        json!({"matchLabels": {"app": "x", "io.kubernetes.pod.namespace": "a"}}),
+        json!({"matchLabels": {"io.cilium.k8s.namespace.labels.tier": "gold"}}),
+        json!({"matchExpressions": [{"key": "io.kubernetes.pod.namespace", "operator": "In", "values": ["b", "c"]}]}),
+        json!({"matchLabels": {"app": "y"}}),
+    ]);
+    let gateway = select(vec!["gw-0", "gw-0", "gw-1", "nobody's"]);
+    let pods = prop::collection::vec(pods, 1..3);
+    (0..3u8, nets, except, pods, gateway, created()).prop_map(|(name, nets, except, pods, gateway, created)| {
+        let selectors: Vec<Value> = pods.into_iter().map(|pods| json!({"podSelector": pods})).collect();
+        let spec = json!({
+            "egressGatewayName": gateway, "destinationCIDRs": nets, "excludedCIDRs": except, "selectors": selectors,
+        });
+        let kind = "EgressGatewayPolicy";
+        stamped(object(kind, "network.deckhouse.io/v1alpha1", &format!("gwp-{name}"), spec), None, created)
+    })
+}
+
+const VIPS: [&str; 6] =
+    ["10.10.0.12", "10.10.0.13", "10.10.0.33", "10.10.0.50", "10.10.0.99", "fd00:10:10::b1"];
+
+fn loxilb(namespace: impl Strategy<Value = usize>) -> impl Strategy<Value = Box<Object>> {
+    let addresses = vec!["10.244.1.11", "10.244.2.0/24", "fd00:10:244::/48", "10.244.0.0/33"];
+    let chosen = subsequence(addresses, 0..3);
+    let labels = select(vec![json!({"app": "x"}), json!({"blue": "1"}), json!({})]);
+    (namespace, 0..2u8, chosen, labels, select(&VIPS[..]), created()).prop_map(
+        |(ns, name, addresses, labels, vip, created)| {
+            let spec = json!({"addresses": addresses, "selector": labels, "vip": vip});
+            let value = object("Egress", "egress.loxilb.io/v1", &format!("loxilb-{name}"), spec);
+            stamped(value, Some(NAMESPACES[ns]), created)
+        },
+    )
+}
+
+fn service(namespace: impl Strategy<Value = usize>) -> impl Strategy<Value = Box<Object>> {
+    let ports = proptest::option::of(select(vec!["udp:550", "tcp:80,udp:22", "sctp:80", "tcp:443, x"]));
+    let allowed = proptest::option::of(select(vec!["198.51.100.0/24,2001:db8::/32", "nowhere", "0.0.0.0/0"]));
+    let denied = proptest::option::of(select(vec!["198.51.100.128/25", "198.51.0.0/16"]));
+    let address = proptest::option::weighted(0.9, select(&VIPS[..]));
+    let egress = select(vec!["true", "true", "true", "false"]);
+    let labels = select(vec![json!({"app": "x"}), json!({"app": "y"}), json!({})]);
+    ((namespace, 0..2u8), (egress, ports, allowed, denied), address, labels, created()).prop_map(
+        |((ns, name), (egress, ports, allowed, denied), address, labels, created)| {
+            let spec = json!({"type": "LoadBalancer", "selector": labels});
+            let mut value = object("Service", "v1", &format!("service-{name}"), spec);
+            let annotations = &mut value["metadata"]["annotations"];
+            annotations["kube-vip.io/egress"] = egress.into();
+            for (name, text) in [
+                ("egress-destination-ports", ports),
+                ("egress-allowed-networks", allowed),
+                ("egress-denied-networks", denied),
+                ("loadbalancerIPs", address),
+            ] {
+                if let Some(text) = text {
+                    annotations[format!("kube-vip.io/{name}")] = text.into();
+                }
+            }
+            value["status"] = json!({"loadBalancer": {"ingress": [{"ip": "10.10.0.12"}]}});
+            stamped(value, Some(NAMESPACES[ns]), created)
+        },
+    )
+}
+
+fn node() -> impl Strategy<Value = Box<Object>> {
+    (1..=6u8, 0..4u8).prop_map(|(n, state)| {
+        let mut value = node_object(n).encode().unwrap();
+        match state {
+            0 => value["spec"]["unschedulable"] = true.into(),
+            1 => value["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]),
+            _ => {}
+        }
+        Box::new(decode(value))
+    })
+}
+
 fn namespace() -> impl Strategy<Value = Box<Object>> {
     (0..3usize, select(vec![json!({}), json!({"tier": "gold"}), json!({"tier": "low"})])).prop_map(|(n, labels)| {
         let value = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACES[n], "labels": labels}});
@@ -234,13 +331,22 @@ pub fn any_object() -> impl Strategy<Value = Box<Object>> {
         3 => pool(),
         1 => external_pool(),
         1 => namespace(),
-        1 => (1..=6u8).prop_map(|n| Box::new(node_object(n))),
+        1 => node(),
+        1 => gateway(),
+        2 => gateway_policy(),
+        2 => loxilb(0..3usize),
+        2 => service(0..3usize),
     ]
+}
+
+/// A policy of any dialect that a user of one namespace may write.
+pub fn policy_in(namespace: usize) -> impl Strategy<Value = Box<Object>> {
+    prop_oneof![policy(Just(namespace)), loxilb(Just(namespace)), service(Just(namespace))]
 }
 
 /// A write that a user of one namespace may do.
 pub fn write_in(namespace: usize) -> impl Strategy<Value = Event> {
-    let object = prop_oneof![pod(Just(namespace)), policy(Just(namespace))];
+    let object = prop_oneof![1 => pod(Just(namespace)), 3 => policy_in(namespace)];
     (object, 0..4u8).prop_map(|(object, deletes)| match deletes {
         0 => Event::Delete(object.key()),
         _ => Event::Put(object),

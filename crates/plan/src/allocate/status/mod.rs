@@ -1,22 +1,29 @@
 //! What each object is told, in the words of its own kind.
 
+mod antrea;
+mod condition;
+mod deckhouse;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use egret_api::antrea::{EgressCondition, EgressStatus, ExternalIpPoolStatus};
+use egret_api::loxilb::EgressStatus;
 use egret_api::{EgressAddressSpec, EgressPoolStatus, Kind, ObjectKey, PolicyStatus, Reason, Usage};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use serde_json::Value;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::{Value, json};
 
+use self::condition::{condition, value};
 use super::Decision;
 use super::decider::Decider;
-use super::record::Standing;
+use super::record;
+use crate::dialect::kube_vip;
+use crate::disputes::Families;
 use crate::facts::record_name;
 use crate::fault::Fault;
-use crate::intent::{Intent, Pool};
-use crate::rules;
+use crate::intent::{Intent, Pool, Rank};
 use crate::world::{World, Written};
+use crate::{node, rules};
 
 /// What is known when a status is written.
 pub(crate) struct Teller<'w, 'd> {
@@ -36,6 +43,15 @@ pub(crate) struct Told {
     pub written: bool,
 }
 
+/// What there is to tell of a policy.
+struct Standing<'a> {
+    address: Option<IpAddr>,
+    holder: Option<&'a str>,
+    verdict: Verdict,
+    /// What is not as the object wants it although it is in force, each with the type of its condition.
+    remarks: Vec<(&'static str, Verdict)>,
+}
+
 impl Teller<'_, '_> {
     /// The status of a policy or pool. `None` if there is no such object.
     pub fn of(&self, key: &ObjectKey) -> Option<Told> {
@@ -44,19 +60,83 @@ impl Teller<'_, '_> {
             return Some(told(self.pool(key, written), &written.status));
         }
         let written = self.world.policies().get(key)?;
-        let (address, holder, verdict) = self.policy(key, written);
+        let standing = self.policy(key, written);
         let status = match key.kind {
-            Kind::Egress => self.egress(written, address, holder, verdict),
-            _ => {
-                let conditions = vec![condition(written, verdict, self.now)];
-                value(&PolicyStatus { address: address.map(|a| a.to_string()), conditions })
-            }
+            Kind::Egress => self.egress(written, &standing),
+            Kind::Service => json!({"conditions": self.conditions(written, &standing, kube_vip::CONDITION)}),
+            Kind::LoxilbEgress => value(&EgressStatus {
+                node: standing.holder.unwrap_or_default().to_owned(),
+                vip: standing.address.map(|a| a.to_string()).unwrap_or_default(),
+                conditions: self.conditions(written, &standing, "Ready"),
+            }),
+            _ => value(&PolicyStatus {
+                address: standing.address.map(|a| a.to_string()),
+                conditions: self.conditions(written, &standing, "Ready"),
+            }),
         };
         Some(told(status, &written.status))
     }
 
-    /// A policy's address, the holder, and the reason and message of its condition.
-    fn policy(&self, key: &ObjectKey, written: &Written<Intent>) -> (Option<IpAddr>, Option<&str>, Verdict) {
+    /// The conditions of a policy; `ready` is the type of the first.
+    fn conditions(&self, written: &Written<Intent>, standing: &Standing, ready: &str) -> Vec<Condition> {
+        let good = standing.verdict.0 == Reason::Ready;
+        let first = condition(written, ready, good, standing.verdict.clone(), self.now);
+        let remarks = standing.remarks.iter().map(|(kind, verdict)| {
+            let kind = match ready {
+                "Ready" => (*kind).to_owned(),
+                qualified => qualified.replace("Ready", kind),
+            };
+            condition(written, &kind, false, verdict.clone(), self.now)
+        });
+        std::iter::once(first).chain(remarks).collect()
+    }
+
+    fn policy(&self, key: &ObjectKey, written: &Written<Intent>) -> Standing<'_> {
+        let (address, holder, verdict) = self.served(key, written);
+        let mut remarks = Vec::new();
+        if let Ok(intent) = &written.meaning
+            && !intent.remarks.is_empty()
+        {
+            remarks.push(("FullyApplied", faulty(&intent.remarks)));
+        }
+        if let Some(told) = self.outranked(key) {
+            remarks.push(("Undisputed", (Reason::Outranked, told)));
+        }
+        Standing { address, holder, verdict, remarks }
+    }
+
+    /// Which policies come before this one and decide otherwise, if some do.
+    fn outranked(&self, key: &ObjectKey) -> Option<String> {
+        let address = |key: &ObjectKey| self.decider.claims.address(key);
+        let mine = self.families(key);
+        let meets = |(rank, meet): &(&Rank, Families)| {
+            let theirs = self.families(&rank.key);
+            let same = address(key).is_some() && address(key) == address(&rank.key);
+            !same && (meet.v4 && mine.v4 && theirs.v4 || meet.v6 && mine.v6 && theirs.v6)
+        };
+        let first: Vec<String> =
+            self.world.rivals(key).filter(meets).map(|(rank, _)| rank.to_string()).collect();
+        let more = match first.len() {
+            0 => return None,
+            count @ ..=3 => format!("{} decide{}", first.join(", "), if count == 1 { "s" } else { "" }),
+            count => format!("{} and {} more decide", first[..3].join(", "), count - 3),
+        };
+        Some(format!(
+            "for some of its pods, where both match, {more} first; `egret explain pod NAMESPACE/NAME` tells of each; \
+             select other pods, or other destinations, in one of the two"
+        ))
+    }
+
+    /// The families that a policy captures.
+    fn families(&self, key: &ObjectKey) -> Families {
+        let intent = self.world.policies().get(key).and_then(|p| p.meaning.as_ref().ok());
+        let verdict = self.decider.claims.address(key).map_or(rules::Verdict::Drop, rules::Verdict::Egress);
+        let (v4, v6) = intent.map_or((false, false), |i| node::families(self.world, i, verdict));
+        Families { v4, v6 }
+    }
+
+    /// A policy's address, the holder, and the reason and message of its first condition.
+    fn served(&self, key: &ObjectKey, written: &Written<Intent>) -> (Option<IpAddr>, Option<&str>, Verdict) {
         let intent = match &written.meaning {
             Err(faults) => return (None, None, faulty(faults)),
             Ok(intent) => intent,
@@ -76,47 +156,6 @@ impl Teller<'_, '_> {
                 }
             }
         }
-    }
-
-    fn egress(
-        &self,
-        written: &Written<Intent>,
-        address: Option<IpAddr>,
-        holder: Option<&str>,
-        (reason, message): Verdict,
-    ) -> Value {
-        let pooled = written.meaning.as_ref().map_or(true, |intent| intent.pool.is_some());
-        let mut conditions = vec![match address {
-            Some(_) => ("IPAllocated", true, "Allocated", "EgressIP is successfully allocated".to_owned()),
-            None if pooled => {
-                let message = format!("Cannot allocate EgressIP from ExternalIPPool: {message}");
-                ("IPAllocated", false, "AllocationError", message)
-            }
-            None => ("IPAllocated", false, reason.as_str(), message.clone()),
-        }];
-        match (address, holder) {
-            (Some(_), Some(_)) => {
-                let message = "EgressIP is successfully assigned to EgressNode".to_owned();
-                conditions.push(("IPAssigned", true, "Assigned", message));
-            }
-            (Some(_), None) => {
-                let message = format!("Failed to assign the IP to EgressNode: no Node available ({message})");
-                conditions.push(("IPAssigned", false, "AssignmentError", message));
-            }
-            (None, _) => {}
-        }
-        let stamped = conditions.into_iter().map(|(kind, status, reason, message)| EgressCondition {
-            r#type: kind.to_owned(),
-            status: truth(status),
-            reason: reason.to_owned(),
-            message,
-            last_transition_time: Some(since(&written.status, kind, status, self.now)),
-        });
-        value(&EgressStatus {
-            egress_ip: address.filter(|_| holder.is_some()).map(|a| a.to_string()).unwrap_or_default(),
-            egress_node: holder.unwrap_or_default().to_owned(),
-            conditions: stamped.collect(),
-        })
     }
 
     fn pool(&self, key: &ObjectKey, written: &Written<Pool>) -> Value {
@@ -143,26 +182,24 @@ impl Teller<'_, '_> {
             (Ok(_), None) => (Reason::Ready, format!("{used} of {total} addresses in use")),
         };
         match key.kind {
-            Kind::ExternalIPPool => {
-                let conditions = match verdict {
-                    (Reason::Ready, _) => Vec::new(),
-                    (reason, message) => vec![EgressCondition {
-                        r#type: "Ready".to_owned(),
-                        status: truth(false),
-                        reason: reason.as_str().to_owned(),
-                        message,
-                        last_transition_time: Some(since(&written.status, "Ready", false, self.now)),
-                    }],
-                };
-                value(&ExternalIpPoolStatus { usage, conditions })
+            Kind::ExternalIPPool => self.external_pool(written, usage, verdict),
+            Kind::EgressGateway => self.gateway(written, verdict),
+            _ => {
+                let good = verdict.0 == Reason::Ready;
+                let conditions = vec![condition(written, "Ready", good, verdict, self.now)];
+                value(&EgressPoolStatus { usage, conditions })
             }
-            _ => value(&EgressPoolStatus { usage, conditions: vec![condition(written, verdict, self.now)] }),
         }
     }
 }
 
 /// Reason and message of a policy that has an address.
-fn serving(intent: &Intent, address: IpAddr, record: &EgressAddressSpec, standing: &Standing) -> Verdict {
+fn serving(
+    intent: &Intent,
+    address: IpAddr,
+    record: &EgressAddressSpec,
+    standing: &record::Standing,
+) -> Verdict {
     let pool = &record.pool;
     if rules::overflows(&intent.traffic) {
         let message = "spec.destinations: more than 16 port rules meet at one network, and what does not fit is \
@@ -199,38 +236,4 @@ fn serving(intent: &Intent, address: IpAddr, record: &EgressAddressSpec, standin
 fn faulty(faults: &[Fault]) -> (Reason, String) {
     let reason = faults.first().map_or(Reason::InvalidField, |f| f.reason);
     (reason, faults.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join(". "))
-}
-
-fn condition<T>(written: &Written<T>, (reason, message): (Reason, String), now: Timestamp) -> Condition {
-    let ready = reason == Reason::Ready;
-    let at = since(&written.status, "Ready", ready, now).parse().unwrap_or(now);
-    Condition {
-        last_transition_time: Time(at),
-        message,
-        observed_generation: written.generation,
-        reason: reason.as_str().to_owned(),
-        status: truth(ready),
-        type_: "Ready".to_owned(),
-    }
-}
-
-/// When a condition last changed its truth: as the object says, if it says the same truth.
-fn since(status: &Value, kind: &str, truthful: bool, now: Timestamp) -> String {
-    let conditions =
-        status.get("conditions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let text = |c: &Value, field: &str| c.get(field).and_then(Value::as_str).map(str::to_owned);
-    conditions
-        .iter()
-        .find(|c| text(c, "type").as_deref() == Some(kind) && text(c, "status") == Some(truth(truthful)))
-        .and_then(|c| text(c, "lastTransitionTime"))
-        .filter(|t| t.parse::<Timestamp>().is_ok())
-        .unwrap_or_else(|| now.to_string())
-}
-
-fn truth(value: bool) -> String {
-    if value { "True".to_owned() } else { "False".to_owned() }
-}
-
-fn value<T: serde::Serialize>(status: &T) -> Value {
-    serde_json::to_value(status).unwrap_or(Value::Null)
 }
