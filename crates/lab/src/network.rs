@@ -166,11 +166,13 @@ pub fn address(link: &str, address: &IpNet) -> String {
 
 fn routes(state: &State, host: &str) -> Vec<String> {
     let topology = &state.topology;
+    // One for each family, by the first network that both are on.
     let default = |link: &str, by: &[IpNet], own: &[IpNet], metric: u32| {
-        let usable = move |a: &&IpNet| of_family(own, a.addr().is_ipv6()).is_some();
-        let link = link.to_owned();
-        let line = move |a: &IpNet| format!("route add default via {} dev {link} metric {metric}", a.addr());
-        by.iter().filter(usable).map(line).collect::<Vec<_>>()
+        let near = |v6: bool| {
+            by.iter().find(|by| by.addr().is_ipv6() == v6 && own.iter().any(|own| own.contains(&by.addr())))
+        };
+        let line = |a: &IpNet| format!("route add default via {} dev {link} metric {metric}", a.addr());
+        [false, true].into_iter().filter_map(near).map(line).collect::<Vec<_>>()
     };
     if let Some(outside) = topology.outside.iter().find(|o| o.name == host) {
         let by =

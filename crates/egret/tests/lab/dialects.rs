@@ -133,7 +133,9 @@ fn kube_vips_example_runs_as_written_on_every_node_and_outlives_a_gateway() {
     // Its connections are TCP, which the example as it stands does not name.
     let with_tcp = KUBE_VIP.replace("udp:5060", "tcp:5060,udp:5060");
     let lab = lab("t-kubevip", &[KUBE_VIP]);
-    let pods = ["node-1", "node-2", "node-5"]
+    // One of them on the gateway that stays.
+    let gateway = other(OF_KUBE_VIP.carried_by(&lab, &["node-4", "node-5"]));
+    let pods = ["node-1", "node-2", gateway]
         .map(|node| lab.pod("telephony", &format!("sip-{node}"), node, "app=sip"));
     OF_KUBE_VIP.assert_datagrams(&pods);
     let elsewhere = pods[0].udp_source("198.51.100.10:7000".parse().unwrap()).unwrap();
