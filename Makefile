@@ -1,19 +1,20 @@
 # make demo   the main job on real packets: a cluster in network namespaces, a gateway killed, connections counted
 # make test   formatter, lints, unit, golden, property, kernel vector and lab tests
 # make fuzz   more of the kernel's programs against their model, and more hostile frames (STEPS and FRAMES say how many)
+# make kubernetes   the lab's Kubernetes control plane, for `egret lab up --store kubernetes`; kept in target/kubernetes
 # make mutants   bugs planted in the kernel's programs: each must fail a test
 # make bench  ratios against plain routing and against the rule sets of other systems
 # All need root and Debian; each installs what it lacks.
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test fuzz mutants bench lint crds tools
+.PHONY: demo test fuzz mutants bench lint crds kubernetes tools
 
 demo: tools
 	cargo build --locked --bin egret
 	target/debug/egret lab --name demo demo
 
-test: tools lint
+test: tools lint kubernetes
 	cargo test --locked --workspace
 
 STEPS ?= 20000000
@@ -38,6 +39,9 @@ bench: tools
 
 crds: tools
 	cargo run --locked --bin egret -- crds > deploy/crds.yaml
+
+kubernetes: tools
+	@scripts/kubernetes
 
 tools:
 	@scripts/tools
