@@ -24,7 +24,7 @@ mod start;
 mod surroundings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -33,7 +33,7 @@ use egret_datapath::{Attach, Links, Prober};
 use egret_plan::tables::UnknownPods;
 use egret_plan::{ClusterSettings, Steering};
 use egret_status::Listen;
-use egret_store::Store;
+use egret_store::{Access, Directory, Kubernetes, Recorder, Scope, Source, Store, StoreError};
 use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -43,15 +43,19 @@ use crate::liveness::Verdict;
 use crate::main_loop::Channels;
 use crate::metrics::Metrics;
 use crate::node::{Node, Setup};
-use crate::objects::Differences;
 use crate::start::again;
 use crate::surroundings::Place;
+
+/// Name under which an agent owns fields on an API server.
+const MANAGER: &str = "egret-agent";
 
 /// How an agent is started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory of manifests.
-    pub store: PathBuf,
+    /// Where objects come from.
+    pub store: Source,
+    /// A file that keeps a copy of what an API server said, to start from while it does not answer.
+    pub copy: Option<PathBuf>,
     /// This node's name in the store.
     pub node: String,
     /// Directory of a BPF file system for what must outlive the process.
@@ -88,7 +92,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        result = work(options, metrics) => result,
+        result = follow(options, metrics) => result,
         failed = server => failed?,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -112,19 +116,49 @@ pub fn raise_priority() {
 pub async fn uninstall(options: Options) -> anyhow::Result<()> {
     egret_datapath::remove(&options.pin_dir, start::OVERLAY).await?;
     // Others must not go on to believe that this node serves anything.
-    let store =
-        start::open_store(&options).context("the kernel is clean; the node's record is still there")?;
-    let key = ObjectKey { kind: Kind::EgressNode, namespace: String::new(), name: options.node };
-    store.delete_record(&key)?;
-    Ok(())
+    let key = ObjectKey { kind: Kind::EgressNode, namespace: String::new(), name: options.node.clone() };
+    let removed = async {
+        match &options.store {
+            Source::Directory(path) => directory(path, &options)?.recorder().delete_record(&key).await,
+            Source::Kubernetes { kubeconfig } => {
+                cluster(kubeconfig, &options).await?.recorder().delete_record(&key).await
+            }
+        }
+    };
+    removed.await.context("the kernel is clean; the node's record is still there")
 }
 
-async fn work(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
-    let mut store = start::store(&options, &metrics).await;
+fn directory(path: &Path, options: &Options) -> Result<Directory, StoreError> {
+    Directory::open(path, &format!("agent-{}", options.node))
+}
+
+async fn cluster(kubeconfig: &Option<PathBuf>, options: &Options) -> Result<Kubernetes, StoreError> {
+    let scope = Scope::Node(options.node.clone());
+    let (kubeconfig, copy) = (kubeconfig.clone(), options.copy.clone());
+    Kubernetes::open(Access { kubeconfig, scope, manager: MANAGER, copy }).await
+}
+
+/// Opens the store as soon as it can be opened, and works by it.
+async fn follow(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+    match options.store.clone() {
+        Source::Directory(path) => {
+            let store = again(&metrics, async || directory(&path, &options)).await;
+            work(store, options, metrics).await
+        }
+        Source::Kubernetes { kubeconfig } => {
+            let store = again(&metrics, async || cluster(&kubeconfig, &options).await).await;
+            work(store, options, metrics).await
+        }
+    }
+}
+
+async fn work<S: Store + 'static>(
+    mut store: S,
+    options: Options,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<()> {
     let (batches, batches_receiver) = mpsc::unbounded_channel();
-    let mut differences = Differences::default();
-    let underlay_address =
-        start::address(&mut store, &mut differences, &batches, &options.node, &metrics).await;
+    let underlay_address = start::address(&mut store, &batches, &options.node, &metrics).await;
     let mut links = again(&metrics, Links::open).await;
     let datapath = start::datapath(&options, &mut links, underlay_address, &metrics).await;
     metrics.opened(datapath.counters());
@@ -139,7 +173,7 @@ async fn work(options: Options, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     let (link_probes, link_probes_receiver) = watch::channel(LinkProbes::new());
     let (working_sender, working) = watch::channel(BTreeSet::new());
     tokio::spawn(report::write(options.node.clone(), store.recorder(), records_receiver));
-    tokio::spawn(objects::follow(store, differences, batches));
+    objects::follow(store, batches);
     let place = Place { underlay_address, overlay: start::OVERLAY.to_owned() };
     tokio::spawn(surroundings::follow(links, place, pods_receiver, links_sender));
     let asked = probe::Asked { gateways: probes_receiver, links: link_probes_receiver };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use egret_api::EgressNodeSpec;
 use egret_datapath::LinkSnapshot;
+use egret_store::Changes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -15,7 +16,6 @@ use crate::links::LinkProbes;
 use crate::liveness::Verdict;
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::objects::Batch;
 use crate::report::record;
 
 const SWEEP: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const VERIFY: Duration = Duration::from_secs(30);
 
 /// What the other tasks tell the main loop, and what it tells them.
 pub(crate) struct Channels {
-    pub batches: mpsc::UnboundedReceiver<Batch>,
+    pub batches: mpsc::UnboundedReceiver<Changes>,
     pub links: watch::Receiver<Option<LinkSnapshot>>,
     pub verdict: watch::Receiver<Verdict>,
     /// Gateways whose link carries packets without tunnel.

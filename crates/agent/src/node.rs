@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use egret_api::Object;
 use egret_datapath::{LinkSnapshot, Role};
 use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, Local, NodePlan, Steering, Underlay, World, diff};
+use egret_store::Changes;
 
 use crate::announcements::{Announcements, newly_held};
 use crate::attachments::Attachments;
@@ -19,7 +19,6 @@ use crate::isolation::{Isolation, witnesses};
 use crate::kernel::Kernel;
 use crate::links::LinkProbes;
 use crate::liveness::Verdict;
-use crate::objects::Batch;
 use crate::pods::PodLinks;
 use crate::ports::Ports;
 use crate::retry::Retry;
@@ -129,14 +128,14 @@ impl<K: Kernel> Node<K> {
     }
 
     /// The store changed. False if this node's plan cannot change by it.
-    pub(crate) fn objects(&mut self, batch: Batch) -> bool {
+    pub(crate) fn objects(&mut self, batch: Changes) -> bool {
         let digests = Digests { objects: batch.objects_digest, addresses: batch.addresses_digest };
         let mut news = !batch.deleted.is_empty() || self.digests != digests;
         for key in &batch.deleted {
             self.world.delete(key);
         }
         for object in batch.applied {
-            news |= self.world.apply(Object::clone(&object));
+            news |= self.world.apply(Arc::unwrap_or_clone(object));
         }
         self.digests = digests;
         news

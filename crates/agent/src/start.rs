@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use egret_api::{Kind, Object, ObjectKey};
 use egret_datapath::{Config, Datapath, DatapathError, LinkQuery, Links};
-use egret_store::{Directory, Store, StoreError};
+use egret_store::{Changes, Store};
 use tokio::sync::mpsc;
 
 use crate::Options;
 use crate::metrics::Metrics;
-use crate::objects::{Batch, Differences};
 
 /// Name of the overlay device.
 pub(crate) const OVERLAY: &str = "egret0";
@@ -22,33 +21,26 @@ const VXLAN_PORT: u16 = 8474;
 /// What failed is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Opens the store, as soon as it can be opened.
-pub(crate) async fn store(options: &Options, metrics: &Metrics) -> Directory {
-    again(metrics, async || open_store(options)).await
-}
-
-/// Opens the store.
-pub(crate) fn open_store(options: &Options) -> Result<Directory, StoreError> {
-    Directory::open(&options.store, &format!("agent-{}", options.node))
-}
-
 /// Reads the store until it says where this node is.
 pub(crate) async fn address<S: Store>(
     store: &mut S,
-    differences: &mut Differences,
-    batches: &mpsc::UnboundedSender<Batch>,
+    batches: &mpsc::UnboundedSender<Changes>,
     node: &str,
     metrics: &Metrics,
 ) -> IpAddr {
     let key = ObjectKey { kind: Kind::Node, namespace: String::new(), name: node.to_owned() };
+    metrics.starting("waiting for the store to be read".to_owned());
+    let mut found = None;
     loop {
-        let snapshot = store.snapshot();
-        let found =
-            snapshot.objects.iter().find(|object| object.key() == key).map(|object| internal_address(object));
-        if let Some(batch) = differences.of(snapshot) {
-            // The receiver lives as long as the agent.
-            let _ = batches.send(batch);
+        let changes = store.changes().await;
+        if changes.deleted.contains(&key) {
+            found = None;
         }
+        if let Some(object) = changes.applied.iter().find(|object| object.key() == key) {
+            found = Some(internal_address(object));
+        }
+        // The receiver lives as long as the agent.
+        let _ = batches.send(changes);
         match found {
             Some(Some(address)) => return address,
             Some(None) => metrics
@@ -57,7 +49,6 @@ pub(crate) async fn address<S: Store>(
                 "waiting for the store to have Node {node}: add its manifest, or correct --node"
             )),
         }
-        store.changed().await;
     }
 }
 

@@ -21,6 +21,8 @@ use crate::timeouts::Timeouts;
     category = "egret",
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".spec.address"}"#,
     printcolumn = r#"{"name":"Pool","type":"string","jsonPath":".spec.pool"}"#,
+    printcolumn = r#"{"name":"Candidates","type":"string","jsonPath":".spec.candidates"}"#,
+    printcolumn = r#"{"name":"Revision","type":"integer","jsonPath":".spec.revision","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

@@ -1,6 +1,8 @@
 //! The CustomResourceDefinitions, generated from the types.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 
 use crate::antrea::{Egress, ExternalIPPool};
@@ -10,7 +12,7 @@ use crate::{ClusterEgressPolicy, EgressAddress, EgressNode, EgressPolicy, Egress
 
 /// Every definition: Egret's own kinds, then the dialects'.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![
+    let mut all = vec![
         EgressPool::crd(),
         EgressPolicy::crd(),
         ClusterEgressPolicy::crd(),
@@ -21,7 +23,31 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         EgressGateway::crd(),
         EgressGatewayPolicy::crd(),
         loxilb::Egress::crd(),
-    ]
+    ];
+    for version in all.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
+        if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
+            name_operators(schema);
+        }
+    }
+    all
+}
+
+/// Label selectors come from a type that leaves the operator open; the API server can tell a slip at once.
+fn name_operators(schema: &mut JSONSchemaProps) {
+    let properties = schema.properties.get_or_insert_default();
+    if properties.contains_key("operator") && properties.contains_key("values") {
+        let operators = ["In", "NotIn", "Exists", "DoesNotExist"];
+        if let Some(operator) = properties.get_mut("operator") {
+            operator.enum_ = Some(operators.map(|name| JSON(name.into())).into());
+        }
+    }
+    properties.values_mut().for_each(name_operators);
+    if properties.is_empty() {
+        schema.properties = None;
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        name_operators(items);
+    }
 }
 
 /// The same schema under an older name, so that manifests of both versions apply.

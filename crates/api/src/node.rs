@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
     category = "egret",
     printcolumn = r#"{"name":"Underlay","type":"string","jsonPath":".spec.underlay"}"#,
     printcolumn = r#"{"name":"Ready","type":"boolean","jsonPath":".spec.ready"}"#,
+    printcolumn = r#"{"name":"Holds","type":"string","jsonPath":".spec.holds"}"#,
+    printcolumn = r#"{"name":"Waiting","type":"string","jsonPath":".spec.waiting[0]"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

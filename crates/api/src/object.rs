@@ -1,7 +1,10 @@
 //! One value for any object that Egret reads, whatever store it comes from.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use serde::{Deserialize, Serialize};
 
 use crate::antrea::{Egress, ExternalIPPool};
@@ -42,6 +45,11 @@ macro_rules! kinds {
             /// The `apiVersion`s that are read for this kind; the first is the one written.
             pub fn api_versions(self) -> &'static [&'static str] {
                 match self { $(Kind::$kind => &[$($version),+],)+ }
+            }
+
+            /// The kind's name in the paths of an API server.
+            pub fn plural(self) -> Cow<'static, str> {
+                match self { $(Kind::$kind => <$ty as Resource>::plural(&()),)+ }
             }
 
             /// Objects of this kind live in a namespace.

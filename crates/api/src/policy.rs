@@ -1,12 +1,12 @@
 //! A policy: pods, where to, and by which pool.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Pods of this namespace leave by an address of a pool.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[kube(
     group = "egret.dev",
     version = "v1alpha1",
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Egress-Address","type":"string","jsonPath":".status.address"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].reason"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].message","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -36,6 +37,8 @@ pub struct EgressPolicySpec {
     pub pool: String,
     /// A certain address of the pool. Absent: the first free one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 39))]
+    #[x_kube(validation = Rule::new("isIP(self)").message("is no address: write an address like 192.0.2.8"))]
     pub address: Option<String>,
     /// What happens to selected packets while no gateway can carry them.
     #[serde(default)]
@@ -43,7 +46,7 @@ pub struct EgressPolicySpec {
 }
 
 /// Pods of any namespace leave by an address of a pool.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[kube(
     group = "egret.dev",
     version = "v1alpha1",
@@ -57,6 +60,7 @@ pub struct EgressPolicySpec {
     printcolumn = r#"{"name":"Egress-Address","type":"string","jsonPath":".status.address"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].reason"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].message","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -75,6 +79,8 @@ pub struct ClusterEgressPolicySpec {
     pub pool: String,
     /// A certain address of the pool. Absent: the first free one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 39))]
+    #[x_kube(validation = Rule::new("isIP(self)").message("is no address: write an address like 192.0.2.8"))]
     pub address: Option<String>,
     /// What happens to selected packets while no gateway can carry them.
     #[serde(default)]
@@ -82,14 +88,22 @@ pub struct ClusterEgressPolicySpec {
 }
 
 /// A set of destinations: a network, less some networks, on some ports.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new(
+        "!isCIDR(self.cidr) || !has(self.except) || \
+         self.except.all(e, isCIDR(e) && cidr(self.cidr).containsCIDR(e))"
+    ).message("except takes networks out of cidr: write networks inside cidr")
+)]
 pub struct Destination {
     /// The network in CIDR form.
+    #[schemars(length(max = 43))]
+    #[x_kube(validation = Rule::new("isCIDR(self)").message("is no network: write a network like 192.0.2.8/29"))]
     pub cidr: String,
     /// Networks inside `cidr` that do not belong to it.
     #[serde(default)]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 43)))]
     pub except: Vec<String>,
     /// Only these ports. Empty: every port, and ICMP echo.
     #[serde(default)]
@@ -98,8 +112,12 @@ pub struct Destination {
 }
 
 /// A port or a range of ports of one protocol.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(self.endPort) || self.endPort >= self.port")
+        .message("the range ends before it begins: write an endPort that is not below port")
+)]
 pub struct Port {
     /// Protocol of the ports.
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! A pool: a set of egress addresses, the nodes they may leave by, and who may use them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ use crate::timeouts::Timeouts;
     printcolumn = r#"{"name":"Total","type":"integer","jsonPath":".status.usage.total"}"#,
     printcolumn = r#"{"name":"Used","type":"integer","jsonPath":".status.usage.used"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].reason"}"#,
+    printcolumn = r#"{"name":"Interface","type":"string","jsonPath":".spec.interface","priority":1}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].message","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -34,6 +37,7 @@ pub struct EgressPoolSpec {
     pub node_selector: LabelSelector,
     /// The interface towards the outside on the gateways. Absent: the interface whose subnet holds the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15))]
     pub interface: Option<String>,
     /// Namespaces whose policies may use this pool. Absent: none but cluster-wide policies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,17 +51,31 @@ pub struct EgressPoolSpec {
 }
 
 /// One range of a pool: either `cidr`, or `start` and `end`, both included.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.cidr) ? !has(self.start) && !has(self.end) : has(self.start) && has(self.end)")
+        .message("a range is one of two forms: write either cidr, or start and end"),
+    validation = Rule::new(
+        "!has(self.start) || !has(self.end) || !isIP(self.start) || !isIP(self.end) || \
+         ip(self.start).family() == ip(self.end).family()"
+    ).message("IPv4 and IPv6 meet in one range: write start and end of one family")
+)]
 pub struct AddressRange {
     /// A network in CIDR form; every address of it can be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 43))]
+    #[x_kube(validation = Rule::new("isCIDR(self)").message("is no network: write a network like 192.0.2.8/29"))]
     pub cidr: Option<String>,
     /// First address of the range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 39))]
+    #[x_kube(validation = Rule::new("isIP(self)").message("is no address: write an address like 192.0.2.8"))]
     pub start: Option<String>,
     /// Last address of the range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 39))]
+    #[x_kube(validation = Rule::new("isIP(self)").message("is no address: write an address like 192.0.2.15"))]
     pub end: Option<String>,
 }
 
@@ -75,12 +93,20 @@ pub struct NamespaceGrant {
 }
 
 /// How the ports of an address are leased to source nodes.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("self.maxBlocks >= self.initialBlocks")
+        .message("a node cannot begin with more blocks than it may have: write a maxBlocks that is not below initialBlocks")
+)]
 pub struct PortSettings {
     /// Ports in one block: a power of two from 64 to 8192.
     #[serde(default = "PortSettings::default_block_size")]
     #[schemars(range(min = 64, max = 8192))]
+    #[x_kube(
+        validation = Rule::new("self in [64, 128, 256, 512, 1024, 2048, 4096, 8192]")
+            .message("blocks cannot be aligned: write a power of two from 64 to 8192")
+    )]
     pub block_size: u16,
     /// Blocks that a node gets with its first selected pod, 1 to 32.
     #[serde(default = "PortSettings::default_initial_blocks")]

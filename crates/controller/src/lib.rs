@@ -1,33 +1,36 @@
 //! Allocation of egress addresses, leases and status: a loop around the pure decision.
 //!
-//! Each change of the store is answered by one decision over everything, of which only what differs is written.
-//! There is no other state: a controller that is started anew decides the same.
+//! Each change of the store is answered by one decision, of which only what differs is written. There is no other
+//! state: a controller that is started anew decides the same.
 
-mod cluster;
 mod complaints;
 mod metrics;
 mod pass;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use egret_plan::ClusterSettings;
 use egret_status::Listen;
-use egret_store::{Directory, Store};
+use egret_store::{Access, Directory, Kubernetes, Scope, Source, Store};
 use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::metrics::Metrics;
 use crate::pass::Controller;
 
+/// Name under which the controller owns fields on an API server.
+const MANAGER: &str = "egret-controller";
+
 /// How a controller is started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory of manifests.
-    pub store: PathBuf,
+    /// Where objects come from.
+    pub store: Source,
     /// Networks inside the cluster besides nodes and pods.
     pub inside: BTreeSet<IpNet>,
     /// Where to answer about health and metrics, if at all.
@@ -54,47 +57,94 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     });
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let controller = Controller::new(ClusterSettings { inside: options.inside });
     let work = async {
-        let (store, lock) = open(options.store).await?;
-        let settings = ClusterSettings { inside: options.inside };
-        decide_on_changes(store, settings, &metrics).await;
+        match options.store {
+            Source::Directory(path) => in_directory(path, controller, &metrics, told).await,
+            Source::Kubernetes { kubeconfig } => in_cluster(kubeconfig, controller, &metrics, told).await,
+        }
+    };
+    tokio::select! {
+        result = work => result,
+        failed = &mut server => failed?,
+    }
+}
+
+/// Decides when no other controller writes to the directory.
+async fn in_directory(
+    path: PathBuf,
+    mut controller: Controller,
+    metrics: &Metrics,
+    told: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let work = async {
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut store = Directory::open(&path, "controller")?;
+            tracing::info!(store = %path.display(), "waiting to be the only controller of this store");
+            let lock = store.lock("controller")?;
+            store.keep_accepted();
+            anyhow::Ok((store, lock))
+        });
+        let (mut store, lock) = opened.await??;
+        tracing::info!("deciding");
+        decide_on_changes(&mut store, &mut controller, metrics).await;
         drop(lock);
         anyhow::Ok(())
     };
     tokio::select! {
         result = work => result,
-        failed = &mut server => failed?,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = told => Ok(()),
     }
 }
 
-/// Opens the store when no other controller writes to it.
-async fn open(path: PathBuf) -> anyhow::Result<(Directory, std::fs::File)> {
-    let opened = tokio::task::spawn_blocking(move || {
-        let mut store = Directory::open(&path, "controller")?;
-        tracing::info!(store = %path.display(), "waiting to be the only controller of this store");
-        let lock = store.lock("controller")?;
-        store.keep_accepted();
-        anyhow::Ok((store, lock))
-    });
-    let opened = opened.await??;
-    tracing::info!("deciding");
-    Ok(opened)
+/// Decides whenever the Lease is this process's.
+async fn in_cluster(
+    kubeconfig: Option<PathBuf>,
+    mut controller: Controller,
+    metrics: &Metrics,
+    told: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let access = Access { kubeconfig, scope: Scope::Cluster, manager: MANAGER, copy: None };
+    let mut store = Kubernetes::open(access).await?;
+    let identity = identity();
+    let mut told = pin!(told);
+    loop {
+        tracing::info!(identity, "waiting to be the only controller of this cluster");
+        let mut term = tokio::select! {
+            term = store.lead(&identity) => term?,
+            () = &mut told => return Ok(()),
+        };
+        tracing::info!("deciding");
+        controller.begin_term();
+        tokio::select! {
+            () = decide_on_changes(&mut store, &mut controller, metrics) => {}
+            () = term.lost() => tracing::warn!("another controller decides now, or the API server does not answer"),
+            () = &mut told => {
+                term.end().await;
+                return Ok(());
+            }
+        }
+    }
 }
 
-async fn decide_on_changes<S: Store>(mut store: S, settings: ClusterSettings, metrics: &Metrics) {
+/// A name like no other process's: of the pod, and of the process in it.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let started = jiff::Timestamp::now().as_millisecond();
+    format!("{}-{}-{started}", host.trim(), std::process::id())
+}
+
+async fn decide_on_changes<S: Store>(store: &mut S, controller: &mut Controller, metrics: &Metrics) {
     const RETRY: Duration = Duration::from_secs(1);
-    let mut controller = Controller::new(settings);
+    // Who led before has read already, and what it read may be long decided, or not.
+    let mut until = controller.has_read().then_some(Duration::ZERO);
     loop {
-        let now = jiff::Timestamp::now();
-        let outcome = controller.pass(&store, now, metrics).await;
-        let until = match (outcome.failed, outcome.wake) {
-            (true, _) => Some(RETRY),
-            (false, wake) => {
-                wake.map(|wake| Duration::try_from(wake.duration_since(now)).unwrap_or_default())
-            }
-        };
         let wake = async {
             match until {
                 Some(until) => tokio::time::sleep(until).await,
@@ -102,8 +152,16 @@ async fn decide_on_changes<S: Store>(mut store: S, settings: ClusterSettings, me
             }
         };
         tokio::select! {
-            () = store.changed() => {}
+            changes = store.changes() => controller.take(changes),
             () = wake => {}
         }
+        let now = jiff::Timestamp::now();
+        let outcome = controller.pass(&store.recorder(), |key| store.origin(key), now, metrics).await;
+        until = match (outcome.failed, outcome.wake) {
+            (true, _) => Some(RETRY),
+            (false, wake) => {
+                wake.map(|wake| Duration::try_from(wake.duration_since(now)).unwrap_or_default())
+            }
+        };
     }
 }

@@ -7,6 +7,7 @@ use egret_datapath::Attach;
 use egret_plan::Steering;
 use egret_plan::tables::UnknownPods;
 use egret_status::Listen;
+use egret_store::Source;
 use ipnet::IpNet;
 
 use crate::explain::Explain;
@@ -39,12 +40,42 @@ pub enum Command {
     Crds,
 }
 
+/// Which store.
+#[derive(Debug, Args)]
+pub struct StoreArguments {
+    /// A directory of manifests, or `kubernetes` for an API server
+    #[arg(long, value_name = "DIR|kubernetes")]
+    store: Source,
+    /// How to reach the API server; absent, as pods of its cluster do
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+}
+
+impl StoreArguments {
+    /// The store that is meant.
+    ///
+    /// # Errors
+    /// When a directory is given a kubeconfig.
+    fn source(self) -> anyhow::Result<Source> {
+        match (self.store, self.kubeconfig) {
+            (Source::Kubernetes { .. }, kubeconfig) => Ok(Source::Kubernetes { kubeconfig }),
+            (directory, None) => Ok(directory),
+            (Source::Directory(_), Some(_)) => {
+                anyhow::bail!("--kubeconfig: a directory has none; write --store kubernetes, or leave it out")
+            }
+        }
+    }
+}
+
 /// Arguments of `egret agent`.
 #[derive(Debug, Args)]
 pub struct AgentArguments {
-    /// Directory of manifests
-    #[arg(long, value_name = "DIR")]
-    pub store: PathBuf,
+    /// Where objects come from
+    #[command(flatten)]
+    pub store: StoreArguments,
+    /// File that keeps a copy of what the API server said, to start from while it does not answer
+    #[arg(long, value_name = "FILE")]
+    pub copy: Option<PathBuf>,
     /// Name of this node in the manifests
     #[arg(long, value_name = "NAME")]
     pub node: String,
@@ -80,9 +111,9 @@ pub struct AgentArguments {
 /// Arguments of `egret controller`.
 #[derive(Debug, Args)]
 pub struct ControllerArguments {
-    /// Directory of manifests
-    #[arg(long, value_name = "DIR")]
-    pub store: PathBuf,
+    /// Where objects come from
+    #[command(flatten)]
+    pub store: StoreArguments,
     /// Network inside the cluster besides nodes and pods, such as services; can be repeated
     #[arg(long, value_name = "CIDR")]
     pub inside: Vec<IpNet>,
@@ -135,10 +166,13 @@ pub enum AttachBy {
     Clsact,
 }
 
-impl From<AgentArguments> for egret_agent::Options {
-    fn from(arguments: AgentArguments) -> Self {
-        Self {
-            store: arguments.store,
+impl TryFrom<AgentArguments> for egret_agent::Options {
+    type Error = anyhow::Error;
+
+    fn try_from(arguments: AgentArguments) -> anyhow::Result<Self> {
+        Ok(Self {
+            store: arguments.store.source()?,
+            copy: arguments.copy,
             node: arguments.node,
             pin_dir: arguments.pin_dir,
             inside: arguments.inside.into_iter().collect(),
@@ -158,16 +192,18 @@ impl From<AgentArguments> for egret_agent::Options {
             },
             listen: arguments.listen,
             max_flows: arguments.max_flows,
-        }
+        })
     }
 }
 
-impl From<ControllerArguments> for egret_controller::Options {
-    fn from(arguments: ControllerArguments) -> Self {
-        Self {
-            store: arguments.store,
+impl TryFrom<ControllerArguments> for egret_controller::Options {
+    type Error = anyhow::Error;
+
+    fn try_from(arguments: ControllerArguments) -> anyhow::Result<Self> {
+        Ok(Self {
+            store: arguments.store.source()?,
             inside: arguments.inside.into_iter().collect(),
             status_address: arguments.status_address,
-        }
+        })
     }
 }

@@ -28,7 +28,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Agent(agent) => {
             log(agent.log_format)?;
             let uninstall = agent.uninstall;
-            let options = egret_agent::Options::from(agent);
+            let options = egret_agent::Options::try_from(agent)?;
             egret_agent::raise_priority();
             on_runtime(async {
                 if uninstall {
@@ -40,7 +40,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Controller(controller) => {
             log(controller.log_format)?;
-            on_runtime(egret_controller::run(controller.into()))
+            on_runtime(egret_controller::run(controller.try_into()?))
         }
         Command::Lab(lab) => egret_lab::run(lab),
         Command::Explain(what) => explain::run(&what).map(|()| ExitCode::SUCCESS),

@@ -2,7 +2,7 @@
 
 use egret_api::{Kind, Object, ObjectKey};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a manifest turned out to be.
 pub(crate) enum Decoded {
@@ -54,8 +54,7 @@ pub(crate) fn manifest(mut value: Value) -> Decoded {
         let message = format!("{kind_name} is a record that only Egret writes");
         return Fault::at(None, "kind", message, "Remove it from the manifests.");
     }
-    // A cluster is full of Services that are none of our business, whatever may be wrong with them.
-    if kind == Kind::Service && value.pointer("/metadata/annotations/kube-vip.io~1egress").is_none() {
+    if is_nobodys(kind, &value) {
         return Decoded::Foreign(format!("{version} {kind_name}"));
     }
     if value.pointer("/metadata/name").and_then(Value::as_str).is_none_or(str::is_empty) {
@@ -64,7 +63,37 @@ pub(crate) fn manifest(mut value: Value) -> Decoded {
     }
     let key = key_of(kind, &value);
     forget_unread(kind, &mut value);
-    match typed(kind, value) {
+    take_status(kind, &mut value);
+    object(key, value)
+}
+
+/// A cluster is full of Services that are none of our business, whatever may be wrong with them.
+pub(crate) fn is_nobodys(kind: Kind, value: &Value) -> bool {
+    kind == Kind::Service && value.pointer("/metadata/annotations/kube-vip.io~1egress").is_none()
+}
+
+/// Takes out of an object what the controller told of it: its status, or of a Service those conditions that are ours.
+pub(crate) fn take_status(kind: Kind, value: &mut Value) -> Option<Value> {
+    if kind != Kind::Service {
+        return has_status(kind).then(|| value.as_object_mut()?.remove("status")).flatten();
+    }
+    let mut conditions = value.get_mut("status")?.as_object_mut()?.remove("conditions")?;
+    let ours = |condition: &Value| condition["type"].as_str().is_some_and(|t| t.starts_with(OURS));
+    conditions.as_array_mut()?.retain(ours);
+    conditions.as_array().is_some_and(|left| !left.is_empty()).then(|| json!({"conditions": conditions}))
+}
+
+/// Puts back what was taken out.
+pub(crate) fn put_status(kind: Kind, value: &mut Value, status: Value) {
+    match (kind, value.get_mut("status").and_then(Value::as_object_mut), status) {
+        (Kind::Service, Some(theirs), Value::Object(ours)) => theirs.extend(ours),
+        (_, _, status) => value["status"] = status,
+    }
+}
+
+/// Reads what is left of an object when all that is never read is forgotten.
+pub(crate) fn object(key: ObjectKey, value: Value) -> Decoded {
+    match typed(key.kind, value) {
         Ok(object) => {
             let faults = egret_plan::check(&object).into_iter().map(|fault| Fault {
                 key: Some(key.clone()),
@@ -76,7 +105,7 @@ pub(crate) fn manifest(mut value: Value) -> Decoded {
             Decoded::Object(object, faults)
         }
         Err((field, message)) => {
-            let cure = cure(kind, &message);
+            let cure = cure(key.kind, &message);
             Decoded::Broken(Fault { key: Some(key), field, message, cure })
         }
     }
@@ -110,7 +139,8 @@ fn unknown(version: &str, kind_name: &str) -> Decoded {
     }
 }
 
-fn key_of(kind: Kind, value: &Value) -> ObjectKey {
+/// The key that a manifest gives itself.
+pub(crate) fn key_of(kind: Kind, value: &Value) -> ObjectKey {
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     let namespace = if kind.namespaced() { text("/metadata/namespace").unwrap_or("default") } else { "" };
     ObjectKey {
@@ -120,12 +150,24 @@ fn key_of(kind: Kind, value: &Value) -> ObjectKey {
     }
 }
 
-/// Drops what Egret never reads: statuses of its own making, and the bulk of nodes and pods, of which fields
-/// that Egret has no use for could only be a reason to fail.
-fn forget_unread(kind: Kind, value: &mut Value) {
+/// With what the types of our conditions begin where others have theirs.
+const OURS: &str = "egret.dev/";
+
+/// What is read of an object's metadata.
+const METADATA: [&str; 6] = ["name", "namespace", "labels", "annotations", "creationTimestamp", "generation"];
+/// Whose annotations are read.
+const ANNOTATIONS: [&str; 3] = ["egret.dev/", "kube-vip.io/", "loxilb.io/"];
+
+/// Drops what Egret never reads: the bulk of metadata, nodes and pods, of which fields that Egret has no use for
+/// could only be a reason to fail.
+pub(crate) fn forget_unread(kind: Kind, value: &mut Value) {
     value["apiVersion"] = kind.api_versions()[0].into();
+    value["kind"] = kind.in_manifests().into();
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
+        metadata.retain(|field, _| METADATA.contains(&field.as_str()));
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.retain(|name, _| ANNOTATIONS.iter().any(|whose| name.starts_with(whose)));
+        }
         // The schema of an object without namespace ignores one that is written.
         if !kind.namespaced() {
             metadata.remove("namespace");
@@ -148,12 +190,7 @@ fn forget_unread(kind: Kind, value: &mut Value) {
         Kind::Namespace => keep("status", &["phase"]),
         Kind::Service => {
             keep("spec", &["type", "selector", "loadBalancerIP", "loadBalancerClass"]);
-            keep("status", &["loadBalancer"]);
-        }
-        kind if has_status(kind) => {
-            if let Some(object) = value.as_object_mut() {
-                object.remove("status");
-            }
+            keep("status", &["loadBalancer", "conditions"]);
         }
         _ => {}
     }

@@ -10,11 +10,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::accepted::Accepted;
-use crate::decode::typed;
+use crate::decode::{put_status, typed};
+use crate::differences::Differences;
 use crate::manifests::{Manifests, is_manifest};
 use crate::noticed::Noticed;
 use crate::records::{Files, OWN};
-use crate::seam::{Progress, Snapshot, Store};
+use crate::seam::{Changes, Progress, Snapshot, Store};
 use crate::texts::SETTLE;
 use crate::watch::Watch;
 use crate::written::Written;
@@ -30,6 +31,7 @@ pub struct Directory {
     watch: Watch,
     noticed: Noticed,
     read: Mutex<Read>,
+    differences: Differences,
 }
 
 struct Read {
@@ -61,7 +63,7 @@ impl Directory {
             with_status: BTreeMap::new(),
             settles: None,
         };
-        Ok(Self { root, files, watch, noticed, read: Mutex::new(read) })
+        Ok(Self { root, files, watch, noticed, read: Mutex::new(read), differences: Differences::default() })
     }
 
     /// Keeps copies, in the store, of what is in force of files that are broken, so that a process that starts
@@ -195,11 +197,16 @@ impl Directory {
 impl Store for Directory {
     type Recorder = Files;
 
-    fn snapshot(&self) -> Snapshot {
-        self.snapshot()
-    }
-    async fn changed(&mut self) {
-        self.changed().await;
+    async fn changes(&mut self) -> Changes {
+        loop {
+            if !self.differences.is_new() {
+                self.changed().await;
+            }
+            let snapshot = self.snapshot();
+            if let Some(changes) = self.differences.of(snapshot) {
+                return changes;
+            }
+        }
     }
     fn origin(&self, key: &ObjectKey) -> Option<String> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -231,11 +238,7 @@ impl WithStatus {
             })
         };
         let mut value = object.encode().map_err(|error| problem(None, error.to_string()))?;
-        match (object.kind(), value.get_mut("status").and_then(Value::as_object_mut), status.as_object()) {
-            // The rest of it is others'.
-            (Kind::Service, Some(theirs), Some(ours)) => theirs.extend(ours.clone()),
-            _ => value["status"] = Value::clone(status),
-        }
+        put_status(object.kind(), &mut value, Value::clone(status));
         let whole = typed(object.kind(), value).map_err(|(field, message)| problem(field, message))?;
         Ok(Self { object: object.clone(), status: status.clone(), whole: Arc::new(whole) })
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Something in a manifest that a person should correct. It changes nothing that was in force.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
-    /// The file, relative to the store's directory.
+    /// The file, relative to the store's directory; empty if the store has no files.
     pub file: PathBuf,
     /// The document within the file, counted from 1; 0 if the whole file is meant.
     pub document: usize,
@@ -23,17 +23,16 @@ pub struct Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if self.document > 1 {
-            write!(f, " document {}", self.document)?;
+        let file = self.file.display();
+        let place = match self.document {
+            _ if self.file.as_os_str().is_empty() => None,
+            0 | 1 => Some(file.to_string()),
+            document => Some(format!("{file} document {document}")),
+        };
+        for part in [&place, &self.object, &self.field].into_iter().flatten() {
+            write!(f, "{part}: ")?;
         }
-        if let Some(object) = &self.object {
-            write!(f, ": {object}")?;
-        }
-        if let Some(field) = &self.field {
-            write!(f, ": {field}")?;
-        }
-        write!(f, ": {}. {}", self.message, self.cure)
+        write!(f, "{}. {}", self.message, self.cure)
     }
 }
 
@@ -65,6 +64,32 @@ pub enum StoreError {
         object: String,
         /// What is wrong with it.
         source: serde_json::Error,
+    },
+    /// An API server refuses a request.
+    #[error("{object}: cannot {action} it: {words}; {cure}")]
+    Api {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        object: String,
+        /// What the server said.
+        words: String,
+        /// What to do about it.
+        cure: &'static str,
+    },
+    /// A kubeconfig cannot be used.
+    #[error("--kubeconfig {path}: {words}. Name a file that `kubectl --kubeconfig` takes", path = path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        words: String,
+    },
+    /// There is no kubeconfig, and this process is in no pod.
+    #[error("--store kubernetes: this is no pod of a cluster ({words}). Name a file by --kubeconfig")]
+    NotInCluster {
+        /// What is missing.
+        words: String,
     },
     /// A name that would lead out of the store's directory.
     #[error(

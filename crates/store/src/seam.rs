@@ -10,6 +10,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Problem, StoreError};
 
+/// What changed since the last time, and what the store says of itself since.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Objects that are new or other than before. `.status` of people's objects is what the controller wrote last,
+    /// for readers who have a use for it.
+    pub applied: Vec<Arc<Object>>,
+    /// Objects that are gone.
+    pub deleted: Vec<ObjectKey>,
+    /// Everything that cannot be read now.
+    pub problems: Vec<Problem>,
+    /// Digest of what people wrote, as far as this reader reads it: everything but records and statuses. It is taken
+    /// over the text, so that readers agree on it, whatever each of them still holds of what is broken now.
+    pub objects_digest: String,
+    /// Digest of the EgressAddress records.
+    pub addresses_digest: String,
+    /// Objects that have a status in the store and are gone.
+    pub stale_statuses: BTreeSet<ObjectKey>,
+}
+
 /// Everything a store holds at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -19,16 +38,38 @@ pub struct Snapshot {
     pub objects: Vec<Arc<Object>>,
     /// What cannot be read, in the order of the files.
     pub problems: Vec<Problem>,
-    /// Digest of what people wrote: everything but records and statuses. It is taken over the text, so that all
-    /// readers of one store agree on it, whatever each of them still holds of a file that is broken now.
+    /// See [`Changes::objects_digest`].
     pub objects_digest: String,
-    /// Digest of the EgressAddress records.
+    /// See [`Changes::addresses_digest`].
     pub addresses_digest: String,
     /// Objects that have a status in the store and are gone, or have become Services that are no policy.
     pub stale_statuses: BTreeSet<ObjectKey>,
 }
 
 impl Snapshot {
+    /// Brings the snapshot up to date.
+    pub fn update(&mut self, changes: Changes) {
+        for key in &changes.deleted {
+            if let Ok(at) = self.place(key) {
+                self.objects.remove(at);
+            }
+        }
+        for object in changes.applied {
+            match self.place(&object.key()) {
+                Ok(at) => self.objects[at] = object,
+                Err(at) => self.objects.insert(at, object),
+            }
+        }
+        self.problems = changes.problems;
+        self.objects_digest = changes.objects_digest;
+        self.addresses_digest = changes.addresses_digest;
+        self.stale_statuses = changes.stale_statuses;
+    }
+
+    fn place(&self, key: &ObjectKey) -> Result<usize, usize> {
+        self.objects.binary_search_by(|object| object.key().cmp(key))
+    }
+
     /// What this snapshot has that an earlier one's objects had not, or had otherwise; and what is gone.
     pub fn since<'a>(&'a self, before: &[Arc<Object>]) -> (Vec<&'a Arc<Object>>, Vec<ObjectKey>) {
         let (mut applied, mut deleted) = (Vec::new(), Vec::new());
@@ -59,9 +100,9 @@ impl Snapshot {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// `objects_digest` of the snapshot that was decided on.
+    /// `objects_digest` of what was decided on.
     pub observed_objects: String,
-    /// `addresses_digest` of the records as that decision left them.
+    /// `addresses_digest` of the records, in which that decision found nothing to change.
     pub addresses: String,
 }
 
@@ -70,11 +111,9 @@ pub trait Store: Send {
     /// What writes to the store, apart from it, so that a slow write does not hold up reading.
     type Recorder: Recorder;
 
-    /// All objects as they are now.
-    fn snapshot(&self) -> Snapshot;
-
-    /// Resolves after something may have changed. Dropping the future loses nothing.
-    fn changed(&mut self) -> impl Future<Output = ()> + Send;
+    /// Waits for changes: everything at first, as soon as all of it is known, and then what differs. Dropping the
+    /// future loses nothing.
+    fn changes(&mut self) -> impl Future<Output = Changes> + Send;
 
     /// Where people wrote an object, for messages: a file, if the store has files.
     fn origin(&self, key: &ObjectKey) -> Option<String>;

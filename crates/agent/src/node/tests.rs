@@ -10,12 +10,12 @@ use egret_api::{EgressAddress, EgressNode, Kind, Object};
 use egret_datapath::{AddressUse, ApplyError, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep};
 use egret_plan::tables::{Guard, Hops, LinkIndex, Mac, Path, Settings, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, LocalWire, PodLink, Steering, Underlay};
+use egret_store::Changes;
 use serde_json::{Value, json};
 
 use super::{Node, PATIENCE, Setup};
 use crate::kernel::Kernel;
 use crate::liveness::Verdict;
-use crate::objects::Batch;
 
 const ADDRESS: &str = "192.0.2.11";
 const POD: &str = "10.244.1.10";
@@ -198,9 +198,9 @@ fn cluster() -> Vec<Object> {
     objects
 }
 
-fn batch(applied: Vec<Object>) -> Batch {
+fn batch(applied: Vec<Object>) -> Changes {
     let applied = applied.into_iter().map(Into::into).collect();
-    Batch { applied, objects_digest: "o1".into(), addresses_digest: "a1".into(), ..Batch::default() }
+    Changes { applied, objects_digest: "o1".into(), addresses_digest: "a1".into(), ..Changes::default() }
 }
 
 fn wire(link: LinkIndex, interface: &str, address: &str, carrier: bool) -> LocalWire {
@@ -522,7 +522,7 @@ fn how_others_use_their_ports_changes_no_plan() {
     gateway.spec.ready = !gateway.spec.ready;
     assert!(apply(&mut node, &gateway), "whether it can carry packets does");
     assert!(
-        node.objects(Batch { objects_digest: "o2".into(), ..batch(vec![]) }),
+        node.objects(Changes { objects_digest: "o2".into(), ..batch(vec![]) }),
         "what people wrote must be answered"
     );
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use egret_api::{EgressNode, EgressNodeSpec, Wire};
 use egret_status::Report;
-use egret_store::Directory;
+use egret_store::{Directory, Store};
 
 use super::*;
 
 struct Place {
     path: PathBuf,
     store: Directory,
+    /// What the controller was told already.
+    known: Vec<Arc<Object>>,
     controller: Controller,
     metrics: Metrics,
 }
@@ -25,6 +27,7 @@ impl Place {
         Self {
             path,
             store,
+            known: Vec::new(),
             controller: Controller::new(ClusterSettings::default()),
             metrics: Metrics::default(),
         }
@@ -32,7 +35,25 @@ impl Place {
 
     async fn pass(&mut self, second: i64) -> Outcome {
         let now = Timestamp::from_second(1_700_000_000 + second).unwrap();
-        self.controller.pass(&self.store, now, &self.metrics).await
+        let snapshot = self.store.snapshot();
+        let (applied, deleted) = snapshot.since(&self.known);
+        self.controller.take(Changes {
+            applied: applied.into_iter().cloned().collect(),
+            deleted,
+            problems: snapshot.problems.clone(),
+            objects_digest: snapshot.objects_digest.clone(),
+            addresses_digest: snapshot.addresses_digest.clone(),
+            stale_statuses: snapshot.stale_statuses.clone(),
+        });
+        self.known = snapshot.objects;
+        let origin = |key: &ObjectKey| self.store.origin(key);
+        self.controller.pass(&self.store.recorder(), origin, now, &self.metrics).await
+    }
+
+    /// A new process: it remembers nothing.
+    fn restart(&mut self) {
+        self.known.clear();
+        self.controller = Controller::new(ClusterSettings::default());
     }
 
     fn addresses(&self) -> Vec<EgressAddressSpec> {
@@ -83,13 +104,15 @@ fn gateway() -> Object {
 }
 
 #[tokio::test]
-async fn one_pass_allocates_leases_and_says_how_far_it_is() {
+async fn one_pass_allocates_and_leases_and_the_next_says_how_far_it_is() {
     let mut place = Place::new("allocates");
     for (name, text) in [("pool.yaml", POOL), ("policy.yaml", POLICY), ("cluster.yaml", CLUSTER)] {
         place.store.write_manifest(name, text).unwrap();
     }
     place.store.write_record(&gateway()).unwrap();
     assert!(place.metrics.ready().is_err());
+    assert!(!place.pass(0).await.failed);
+    assert_eq!(place.store.progress(), None, "the records are not yet those that were decided on");
     assert!(!place.pass(0).await.failed);
     let [address] = &place.addresses()[..] else { panic!("{:?}", place.addresses()) };
     assert_eq!(
@@ -120,7 +143,7 @@ async fn a_pass_without_news_writes_nothing_even_after_a_restart() {
     place.pass(1).await;
     let written = place.written();
     place.pass(2).await;
-    place.controller = Controller::new(ClusterSettings::default());
+    place.restart();
     place.pass(3).await;
     assert_eq!(place.written(), written);
 }
@@ -134,7 +157,7 @@ async fn what_is_gone_takes_its_address_and_status_along() {
     assert_eq!(place.addresses().len(), 1);
     place.store.remove_manifest("policy.yaml").unwrap();
     // A new process does not remember that it ever wrote that status.
-    place.controller = Controller::new(ClusterSettings::default());
+    place.restart();
     place.pass(1).await;
     assert_eq!(place.addresses(), []);
     let left: Vec<_> =

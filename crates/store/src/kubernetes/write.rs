@@ -1,0 +1,139 @@
+//! The writing side: server-side apply, one field manager for each program.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use egret_api::{Kind, Object, ObjectKey};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use super::backoff::Backoff;
+use super::follow::resource;
+use super::lease;
+use super::shared::Shared;
+use super::words::{code, is_passing, refused};
+use crate::StoreError;
+use crate::seam::{Progress, Recorder};
+
+/// A write is tried so often before its caller is told.
+const ATTEMPTS: u32 = 4;
+/// A server that does not answer a write within this is taken for one that does not answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Writes by server-side apply.
+#[derive(Clone)]
+pub struct Applied {
+    client: Client,
+    manager: &'static str,
+    shared: Arc<Shared>,
+}
+
+impl Applied {
+    pub(crate) fn new(client: Client, manager: &'static str, shared: Arc<Shared>) -> Self {
+        Self { client, manager, shared }
+    }
+
+    fn api(&self, key: &ObjectKey) -> Api<DynamicObject> {
+        let resource = resource(key.kind, key.kind.api_versions()[0]);
+        match key.kind.namespaced() {
+            true => Api::namespaced_with(self.client.clone(), &key.namespace, &resource),
+            false => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    /// Tries until the answer is no passing failure.
+    async fn insist<T, F: Future<Output = kube::Result<T>>>(
+        &self,
+        action: &'static str,
+        key: &ObjectKey,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<Option<T>, StoreError> {
+        let mut backoff = Backoff::interrupted();
+        for number in 1.. {
+            let error = match timeout(ANSWER, attempt()).await {
+                Ok(Ok(value)) => return Ok(Some(value)),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(no_answer(action, key)),
+            };
+            match code(&error) {
+                // The object is gone: nobody can write to it, nobody needs to remove it.
+                Some(404) if action != "apply" => return Ok(None),
+                // Whoever was quicker is heard first.
+                Some(409) => return Err(refused(action, key.to_string(), &error)),
+                _ if number < ATTEMPTS && is_passing(&error) => sleep(backoff.next()).await,
+                _ => return Err(refused(action, key.to_string(), &error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn no_answer(action: &'static str, key: &ObjectKey) -> StoreError {
+    StoreError::Api {
+        action,
+        object: key.to_string(),
+        words: format!("no answer for {} s", ANSWER.as_secs()),
+        cure: "it is tried again",
+    }
+}
+
+impl Recorder for Applied {
+    async fn write_record(&self, object: &Object) -> Result<(), StoreError> {
+        let key = object.key();
+        let mut value =
+            object.encode().map_err(|source| StoreError::Encode { object: key.to_string(), source })?;
+        value["metadata"] = json!({"name": key.name});
+        // Records of addresses have one writer at a time; one that was replaced without noticing must not win.
+        if key.kind == Kind::EgressAddress
+            && let Some(version) = self.shared.with(|cache| cache.version(&key))
+        {
+            value["metadata"]["resourceVersion"] = version.to_string().into();
+        }
+        let (api, params) = (self.api(&key), PatchParams::apply(self.manager).force());
+        let patch = Patch::Apply(&value);
+        let written = self.insist("apply", &key, || api.patch(&key.name, &params, &patch)).await?;
+        if let Some(written) = written.and_then(|written| serde_json::to_value(written).ok()) {
+            self.shared.with(|cache| cache.wrote(key.kind, written));
+        }
+        Ok(())
+    }
+
+    async fn delete_record(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let (api, params) = (self.api(key), DeleteParams::default());
+        self.insist("delete", key, || api.delete(&key.name, &params)).await?;
+        self.shared.with(|cache| cache.deleted(key));
+        Ok(())
+    }
+
+    async fn write_status(&self, key: &ObjectKey, status: &Value) -> Result<(), StoreError> {
+        let value = json!({
+            "apiVersion": key.kind.api_versions()[0],
+            "kind": key.kind.in_manifests(),
+            "metadata": {"name": key.name},
+            "status": status,
+        });
+        let (api, params) = (self.api(key), PatchParams::apply(self.manager).force());
+        let patch = Patch::Apply(&value);
+        let written =
+            self.insist("write the status of", key, || api.patch_status(&key.name, &params, &patch)).await?;
+        if let Some(written) = written.and_then(|written| serde_json::to_value(written).ok()) {
+            self.shared.with(|cache| cache.wrote(key.kind, written));
+        }
+        Ok(())
+    }
+
+    async fn delete_status(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        match key.kind {
+            // What is not applied any more goes.
+            Kind::Service => self.write_status(key, &json!({})).await,
+            // It went with its object.
+            _ => Ok(()),
+        }
+    }
+
+    async fn write_progress(&self, progress: &Progress) -> Result<(), StoreError> {
+        lease::write_progress(&self.client, progress).await
+    }
+}

@@ -1,0 +1,92 @@
+//! What an agent's token may do, and what a stolen one may not.
+
+use egret_api::{EgressNode, EgressNodeSpec, Object};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::server::{Server, api, apply, eventually};
+
+const RBAC: &str = include_str!("../../../../deploy/rbac.yaml");
+
+fn record(name: &str) -> Value {
+    Object::EgressNode(Box::new(EgressNode::new(name, EgressNodeSpec::default()))).encode().unwrap()
+}
+
+fn agent_pod(node: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("agent-{node}"), "namespace": "egret-system"},
+        "spec": {"nodeName": node, "serviceAccountName": "egret-agent", "containers": [{"name": "a", "image": "egret"}]},
+    })
+}
+
+/// A token as kubelet asks for it, or one that is bound to nothing.
+async fn token(admin: &kube::Client, pod: Option<&str>) -> String {
+    let mut spec = json!({"expirationSeconds": 3600});
+    if let Some(pod) = pod {
+        spec["boundObjectRef"] = json!({"apiVersion": "v1", "kind": "Pod", "name": pod});
+    }
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    let path = "/api/v1/namespaces/egret-system/serviceaccounts/egret-agent/token";
+    let request = http::Request::post(path).header("Content-Type", "application/json");
+    let made: Value = admin.request(request.body(body.to_string().into_bytes()).unwrap()).await.unwrap();
+    made["status"]["token"].as_str().unwrap().to_owned()
+}
+
+fn refusal<T: std::fmt::Debug>(result: kube::Result<T>) -> String {
+    result.expect_err("it was granted").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_token_writes_nothing_but_its_own_nodes_record() {
+    let server = Server::start("admission").await;
+    server.install(&[]).await;
+    let rules: Vec<Value> = RBAC.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap()).collect();
+    server.apply(&rules).await;
+    let nodes = ["node-1", "node-2"]
+        .map(|name| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}));
+    server.apply(&nodes).await;
+    server.apply(&[agent_pod("node-1"), record("node-2")]).await;
+    let admin = server.admin().await;
+    let agent = server.with_token(&token(&admin, Some("agent-node-1")).await).await;
+    // The policy is in force a moment after it is made.
+    let other = eventually(async || match apply(&agent, &record("node-2"), true).await {
+        Ok(_) => Err("granted".to_owned()),
+        Err(error) => Ok(error.to_string()),
+    });
+    let other = other.await.unwrap();
+    assert!(
+        other.contains("EgressNode node-2 is not this agent's to write: its token is bound to node node-1"),
+        "{other}"
+    );
+    apply(&agent, &record("node-1"), false).await.unwrap();
+    apply(&agent, &record("node-1"), false).await.unwrap();
+    let made_up = refusal(apply(&agent, &record("node-3"), false).await);
+    assert!(made_up.contains("node-3 is not this agent's"), "{made_up}");
+    let records = api(&agent, &record("x"));
+    let deleted = refusal(records.delete("node-2", &DeleteParams::default()).await);
+    assert!(deleted.contains("node-2 is not this agent's"), "{deleted}");
+    refusal(records.delete_collection(&DeleteParams::default(), &ListParams::default()).await);
+    let policy = json!({
+        "apiVersion": "egret.dev/v1alpha1", "kind": "EgressPolicy",
+        "metadata": {"name": "web", "namespace": "default"}, "spec": {"podSelector": {}, "pool": "pool"},
+    });
+    refusal(apply(&agent, &policy, false).await);
+    let status = Patch::Merge(json!({"status": {"address": "192.0.2.1"}}));
+    refusal(api(&agent, &policy).patch_status("web", &PatchParams::default(), &status).await);
+    let address = json!({
+        "apiVersion": "egret.dev/v1alpha1", "kind": "EgressAddress", "metadata": {"name": "192-0-2-11"},
+        "spec": {"address": "192.0.2.11", "pool": "EgressPool/p", "claims": [], "candidates": [], "blockSize": 64, "leases": [], "revision": 1},
+    });
+    refusal(apply(&agent, &address, false).await);
+    let phase = Patch::Merge(json!({"status": {"phase": "Failed"}}));
+    refusal(
+        api(&agent, &agent_pod("node-1")).patch_status("agent-node-1", &PatchParams::default(), &phase).await,
+    );
+    let secrets = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "egret-system"}});
+    refusal(api(&agent, &secrets).list(&ListParams::default()).await);
+    records.delete("node-1", &DeleteParams::default()).await.unwrap();
+    // A token of the same account that no node vouches for.
+    let loose = server.with_token(&token(&admin, None).await).await;
+    let loose = refusal(apply(&loose, &record("node-1"), false).await);
+    assert!(loose.contains("the token is bound to no node"), "{loose}");
+}

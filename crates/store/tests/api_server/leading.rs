@@ -1,0 +1,58 @@
+//! Of several controllers one leads.
+
+use std::time::Duration;
+
+use egret_store::{Progress, Recorder, Scope, Store};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use crate::server::{SOON, Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_leads_and_another_follows_when_it_ends_or_dies() {
+    let server = Server::start("leading").await;
+    server
+        .apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "egret-system"}})])
+        .await;
+    let [first, second] = [server.store(Scope::Cluster).await, server.store(Scope::Cluster).await];
+    let term = first.store.lead("first").await.unwrap();
+    let waits = timeout(Duration::from_secs(5), second.store.lead("second")).await;
+    assert!(waits.is_err(), "two lead at once");
+    let progress = Progress { observed_objects: "a".into(), addresses: "b".into() };
+    first.store.recorder().write_progress(&progress).await.unwrap();
+    assert_eq!(second.store.progress().await.unwrap(), Some(progress));
+    // Told to end: the other one is at work at once.
+    let begun = Instant::now();
+    term.end().await;
+    let mut term = timeout(SOON, second.store.lead("second")).await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // Killed: dropping a term stops renewing it, and says nothing to the server.
+    let held = timeout(Duration::from_secs(4), term.lost()).await;
+    assert!(held.is_err(), "a term that is renewed lasts");
+    drop(term);
+    let begun = Instant::now();
+    let _term = timeout(SOON, first.store.lead("first")).await.unwrap().unwrap();
+    let took = begun.elapsed();
+    assert!(took <= Duration::from_secs(15), "{took:?}");
+    eprintln!("the other controller led {took:.1?} after the first one died");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_renew_decides_no_longer() {
+    let mut server = Server::start("lost").await;
+    server
+        .apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "egret-system"}})])
+        .await;
+    let store = server.store(Scope::Cluster).await;
+    let mut term = store.store.lead("only").await.unwrap();
+    server.kill();
+    let begun = Instant::now();
+    timeout(SOON, term.lost()).await.unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "before another one may take it: {:?}",
+        begun.elapsed()
+    );
+    server.restart();
+    timeout(SOON, store.store.lead("only")).await.unwrap().unwrap();
+}

@@ -1,0 +1,10 @@
+//! The store in front of a real API server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod admission;
+mod definitions;
+mod following;
+mod leading;
+mod server;
+mod writing;
