@@ -1,4 +1,5 @@
 # make demo   the main job on real packets: a cluster in network namespaces, a gateway killed, connections counted
+#             make demo STORE=kubernetes: the same on a real API server, which is built first (the first time, some minutes)
 # make test   formatter, lints, unit, golden, property, kernel vector and lab tests
 # make fuzz   more of the kernel's programs against their model, and more hostile frames (STEPS and FRAMES say how many)
 # make kubernetes   the lab's Kubernetes control plane, for `egret lab up --store kubernetes`; kept in target/kubernetes
@@ -10,9 +11,11 @@ export CARGO_TERM_COLOR ?= auto
 
 .PHONY: demo test fuzz mutants bench lint crds kubernetes tools
 
-demo: tools
+STORE ?= directory
+
+demo: tools $(filter kubernetes,$(STORE))
 	cargo build --locked --bin egret
-	target/debug/egret lab --name demo demo
+	target/debug/egret lab --name demo demo --store $(STORE)
 
 test: tools lint kubernetes
 	cargo test --locked --workspace

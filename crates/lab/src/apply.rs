@@ -1,15 +1,13 @@
 //! People's manifests: into the lab's store, and out of it.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use egret_store::Problem;
 
-use crate::manifest;
+use crate::objects::Objects;
 use crate::state::{Paths, State};
 use crate::wait;
 
@@ -21,36 +19,56 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When a file cannot be read or the store cannot be written.
-pub fn apply(paths: &Paths, files: &[PathBuf]) -> Result<Vec<Problem>> {
-    let store = manifest::store(paths)?;
-    let mut names = BTreeSet::new();
+pub fn apply(paths: &Paths, state: &State, files: &[PathBuf]) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
     for file in files {
         let text = match file.as_os_str() == "-" {
             true => std::io::read_to_string(std::io::stdin().by_ref()).context("standard input")?,
             false => fs::read_to_string(file).with_context(|| file.display().to_string())?,
         };
-        let name = stored_name(file);
-        store.write_manifest(&name, &text)?;
-        names.insert(PathBuf::from(name));
+        problems.extend(apply_text(paths, state, &stored_name(file), &text)?);
     }
-    Ok(store.snapshot().problems.into_iter().filter(|p| names.contains(&p.file)).collect())
+    Ok(problems)
+}
+
+/// Puts the text of a manifest into the store, under a name. What the text of that name said before and this one
+/// does not is removed.
+///
+/// # Errors
+/// When the store cannot be written.
+pub fn apply_text(paths: &Paths, state: &State, name: &str, text: &str) -> Result<Vec<String>> {
+    match Objects::of(paths, state)? {
+        Objects::Directory(store) => {
+            store.write_manifest(name, text)?;
+            let own = store.snapshot().problems.into_iter().filter(|p| p.file == Path::new(name));
+            Ok(own.map(|problem| problem.to_string()).collect())
+        }
+        Objects::Kubernetes(control) => control.apply_manifest(&paths.applied(name), text),
+    }
 }
 
 /// Takes manifest files out of the store again.
 ///
 /// # Errors
 /// When one was never applied.
-pub fn delete(paths: &Paths, files: &[PathBuf]) -> Result<()> {
-    let store = manifest::store(paths)?;
+pub fn delete(paths: &Paths, state: &State, files: &[PathBuf]) -> Result<()> {
+    let objects = Objects::of(paths, state)?;
     for file in files {
         let name = stored_name(file);
+        let kept = match &objects {
+            Objects::Directory(_) => paths.store().join(&name),
+            Objects::Kubernetes(_) => paths.applied(&name),
+        };
         anyhow::ensure!(
-            paths.store().join(&name).exists(),
+            kept.exists(),
             "{}: it was not applied to lab {}; apply knows a file by its path",
             file.display(),
             paths.name
         );
-        store.remove_manifest(&name)?;
+        match &objects {
+            Objects::Directory(store) => store.remove_manifest(&name)?,
+            Objects::Kubernetes(control) => control.delete_manifest(&kept)?,
+        }
     }
     Ok(())
 }

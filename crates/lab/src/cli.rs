@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::demo::{self, DemoArgs};
 use crate::fault::Fault;
+use crate::kubernetes::ControlPlane;
 use crate::pod::PodRequest;
-use crate::state::{Paths, State};
+use crate::state::{Paths, State, StoreKind};
 use crate::topology::{self, Topology};
 use crate::up::Parts;
 use crate::{apply, down, fault, pod, show, sniff, up};
@@ -44,6 +45,9 @@ pub enum LabCommand {
         /// Do not watch for wrong packets.
         #[arg(long)]
         no_sniffer: bool,
+        /// Where its objects are; kubernetes needs what `make kubernetes` builds.
+        #[arg(long, default_value = "directory")]
+        store: StoreKind,
     },
     /// Print the default topology.
     Topology,
@@ -102,9 +106,15 @@ pub enum LabCommand {
         #[arg(last = true, required = true)]
         argv: Vec<String>,
     },
-    /// Break a node, or mend it.
+    /// Run kubectl on the lab's API server.
+    Kubectl {
+        /// Arguments of kubectl.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Break a node or the API server's host, `control`, or mend it.
     Fault {
-        /// The node.
+        /// The node, or `control`.
         node: String,
         /// What to break.
         #[command(subcommand)]
@@ -166,7 +176,7 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
     let default = if matches!(args.command, LabCommand::Demo(_)) { demo::NAME } else { NAME };
     let paths = Paths::of(args.name.as_deref().unwrap_or(default))?;
     match args.command {
-        LabCommand::Up { file, no_agents, no_sniffer } => {
+        LabCommand::Up { file, no_agents, no_sniffer, store } => {
             let text = match &file {
                 Some(file) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
                 None => topology::DEFAULT.to_owned(),
@@ -174,22 +184,23 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
             let place =
                 || file.as_ref().map_or("the default topology".to_owned(), |f| f.display().to_string());
             let topology = Topology::parse(&text).with_context(place)?;
-            let parts = Parts { programs: !no_agents, sniffer: !no_sniffer };
+            let parts = Parts { programs: !no_agents, sniffer: !no_sniffer, store };
             let state = up::up(&paths, topology, parts, &|step| eprintln!("lab {}: {step}", paths.name))
                 .with_context(|| {
                     format!("lab {} did not come up; `egret lab --name {0} down` removes it", paths.name)
                 })?;
-            println!(
-                "lab {} is up: {} nodes; manifests in {}",
-                state.name,
-                state.topology.nodes.len(),
-                paths.store().display()
-            );
+            let place = match store {
+                StoreKind::Directory => format!("manifests in {}", paths.store().display()),
+                StoreKind::Kubernetes => {
+                    format!("`egret lab --name {} kubectl` asks its API server", state.name)
+                }
+            };
+            println!("lab {} is up: {} nodes; {place}", state.name, state.topology.nodes.len());
         }
         LabCommand::Topology => print!("{}", topology::DEFAULT),
         LabCommand::Apply { files, no_wait } => {
             let state = State::read(&paths)?;
-            let problems = apply::apply(&paths, &files)?;
+            let problems = apply::apply(&paths, &state, &files)?;
             problems.iter().for_each(|p| eprintln!("{p}"));
             if !no_wait {
                 apply::wait(&paths, &state)?;
@@ -198,7 +209,7 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         }
         LabCommand::Delete { files, no_wait } => {
             let state = State::read(&paths)?;
-            apply::delete(&paths, &files)?;
+            apply::delete(&paths, &state, &files)?;
             if !no_wait {
                 apply::wait(&paths, &state)?;
             }
@@ -227,6 +238,7 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
             }
         }
         LabCommand::Exec { host, argv } => return exec(&State::read(&paths)?, &host, &argv),
+        LabCommand::Kubectl { arguments } => return kubectl(&paths, &arguments),
         LabCommand::Fault { node, what } => {
             let _lock = paths.lock()?;
             let fault = match what {
@@ -264,6 +276,20 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         LabCommand::Reap => demo::reap(&paths)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn kubectl(paths: &Paths, arguments: &[String]) -> Result<ExitCode> {
+    let state = State::read(paths)?;
+    ensure!(
+        state.store == StoreKind::Kubernetes,
+        "lab {0}: it has no API server; `egret lab --name {0} up --store kubernetes` makes one that has",
+        paths.name
+    );
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let command = ControlPlane::of(paths, &state)?.command(&arguments);
+    let (program, rest) = command.split_first().context("an empty command")?;
+    let error = Command::new(program).args(rest).exec();
+    Err(anyhow!(error).context("nsenter: cannot be started; install util-linux"))
 }
 
 fn exec(state: &State, host: &str, argv: &[String]) -> Result<ExitCode> {

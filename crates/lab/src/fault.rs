@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::state::{Paths, State};
-use crate::{down, programs, tool};
+use crate::state::{Paths, State, StoreKind};
+use crate::{down, kubernetes, programs, tool};
 
 /// What to break.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +21,14 @@ pub enum Fault {
     Heal,
 }
 
-/// Applies a fault to a node.
+/// Applies a fault to a node, or to the host of the API server.
 ///
 /// # Errors
 /// When node or link is unknown, or something cannot be done.
 pub fn apply(paths: &Paths, state: &mut State, node: &str, fault: &Fault) -> Result<()> {
-    state.topology.node(node)?;
+    if node != kubernetes::HOST || state.store != StoreKind::Kubernetes {
+        state.topology.node(node)?;
+    }
     match fault {
         Fault::PowerOff => power_off(state, node)?,
         Fault::Cut(link) => cut(state, node, link)?,
@@ -75,9 +77,10 @@ fn heal(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
         signal_agent(state, node, Signal::SIGCONT)?;
     }
     state.write(paths)?;
-    let lost = |role: &str| {
-        state.programs && !state.processes.iter().any(|p| p.role == role && p.host == node && p.is_alive())
-    };
+    if node == kubernetes::HOST {
+        return if runs(state, "apiserver", node) { Ok(()) } else { kubernetes::start(paths, state) };
+    }
+    let lost = |role: &str| state.programs && !runs(state, role, node);
     let (agent, controller) = (lost("agent"), node == programs::controller_node(state) && lost("controller"));
     if controller {
         programs::start_controller(paths, state)?;
@@ -87,6 +90,11 @@ fn heal(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
         programs::wait_ready(paths, state, &[node])?;
     }
     Ok(())
+}
+
+/// A process of the lab runs.
+fn runs(state: &State, role: &str, host: &str) -> bool {
+    state.processes.iter().any(|p| p.role == role && p.host == host && p.is_alive())
 }
 
 /// What a machine forgets when it boots: pinned programs and maps, our device and table, connections.

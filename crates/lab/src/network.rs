@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use anyhow::Result;
 use ipnet::IpNet;
 
-use crate::state::{Host, HostKind, State};
+use crate::state::{Host, HostKind, State, StoreKind};
 use crate::topology::{Cni, Masquerade, Network, Node, Router, of_family};
-use crate::{netns, tool};
+use crate::{kubernetes, netns, tool};
 
 /// One link of a host, plugged into a network's bridge.
 struct Plug<'a> {
@@ -28,6 +28,8 @@ pub fn hosts(state: &State) -> Vec<(String, Host)> {
     let topology = &state.topology;
     let kinds = topology.nodes.iter().map(|n| (n.name.as_str(), HostKind::Node));
     let kinds = kinds.chain([("router", HostKind::Router)]);
+    let kinds =
+        kinds.chain((state.store == StoreKind::Kubernetes).then_some((kubernetes::HOST, HostKind::Control)));
     let kinds = kinds.chain(topology.outside.iter().map(|o| (o.name.as_str(), HostKind::Outside)));
     let plugs = plugs(state);
     kinds
@@ -109,6 +111,10 @@ fn plugs(state: &State) -> Vec<Plug<'_>> {
     plugs.push(Plug { host: "router", link: "eth0", network: Network::Underlay, addresses: underlay });
     plugs.push(Plug { host: "router", link: "eth1", network: Network::Wire, addresses: wire });
     plugs.push(Plug { host: "router", link: "eth2", network: Network::Farnet, addresses: farnet });
+    if state.store == StoreKind::Kubernetes {
+        let addresses = &state.topology.control;
+        plugs.push(Plug { host: kubernetes::HOST, link: "eth0", network: Network::Underlay, addresses });
+    }
     for outside in &state.topology.outside {
         let (network, addresses) = (outside.network, &outside.addresses);
         plugs.push(Plug { host: &outside.name, link: "eth0", network, addresses });

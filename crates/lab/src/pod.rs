@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 
+use crate::objects::Objects;
 use crate::process::Process;
 use crate::state::{Host, HostKind, Paths, PodHost, State};
 use crate::topology::{Cni, Node};
-use crate::{manifest, netns, network, tool};
+use crate::{netns, network, tool};
 
 /// The first host number given to a pod.
 const FIRST_HOST: usize = 10;
@@ -88,7 +89,7 @@ pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<
         state.processes.push(process);
         state.write(paths)?;
     }
-    manifest::write_pod(paths, request, &addresses)
+    Objects::of(paths, state)?.write_pod(request, &addresses)
 }
 
 /// Removes a pod: the object first, then its network and what runs in it.
@@ -100,7 +101,7 @@ pub fn remove(paths: &Paths, state: &mut State, namespace: &str, name: &str) -> 
         bail!("pod {namespace}/{name}: no such pod; `egret lab hosts` shows those there are");
     };
     let (host_name, host) = (host_name.to_owned(), host.clone());
-    manifest::remove_pod(paths, namespace, name)?;
+    Objects::of(paths, state)?.remove_pod(namespace, name)?;
     crate::down::kill_inside([host.netns.clone()]);
     state.processes.retain(|p| !(p.role == "pod" && p.host == host_name));
     if let Some(pod) = &host.pod {

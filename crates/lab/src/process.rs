@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
-    /// What it is: `controller`, `agent`, `sniffer` or `pod`.
+    /// What it is: `controller`, `agent`, `sniffer`, `apiserver` or `pod`.
     pub role: String,
     /// The lab host whose network namespace it is in.
     pub host: String,
@@ -49,23 +49,51 @@ impl Process {
         arguments: &[String],
         log: &Path,
     ) -> Result<Process> {
-        let output =
-            File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
+        let output = open(log)?;
+        Self::start(role, host, netns, program, arguments, log, output.into()).map(|(process, _)| process)
+    }
+
+    /// As [`Process::spawn_program`], of a program that says on its standard output when it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started or its log cannot be opened.
+    pub fn spawn_announcing(
+        role: &str,
+        host: &str,
+        netns: &str,
+        program: &OsStr,
+        arguments: &[String],
+        log: &Path,
+    ) -> Result<(Process, ChildStdout)> {
+        let (process, output) = Self::start(role, host, netns, program, arguments, log, Stdio::piped())?;
+        Ok((process, output.context("a pipe from the program")?))
+    }
+
+    fn start(
+        role: &str,
+        host: &str,
+        netns: &str,
+        program: &OsStr,
+        arguments: &[String],
+        log: &Path,
+        output: Stdio,
+    ) -> Result<(Process, Option<ChildStdout>)> {
         // The child is no leader of a process group, so setsid and nsenter both stay the same process.
-        let child = Command::new("setsid")
+        let mut child = Command::new("setsid")
             .arg("nsenter")
             .arg(format!("--net=/run/netns/{netns}"))
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
+            .stdout(output)
+            .stderr(open(log)?)
             .spawn()
             .context("setsid: cannot be started; install util-linux")?;
         let pid = i32::try_from(child.id())?;
         let started =
             started(pid).with_context(|| format!("{role} on {host}: gone at once; see {}", log.display()))?;
-        Ok(Process { role: role.to_owned(), host: host.to_owned(), pid, started, log: log.to_owned() })
+        let (role, host, log) = (role.to_owned(), host.to_owned(), log.to_owned());
+        Ok((Process { role, host, pid, started, log }, child.stdout.take()))
     }
 
     /// It runs (a process that only waits to be collected does not).
@@ -87,6 +115,10 @@ impl Process {
         let all: Vec<&str> = text.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
+}
+
+fn open(log: &Path) -> Result<File> {
+    File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())
 }
 
 /// Kills processes for good and waits until they are gone.

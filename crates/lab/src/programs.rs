@@ -10,8 +10,8 @@ use anyhow::Result;
 use egret_api::Object;
 
 use crate::process::Process;
-use crate::state::{Paths, State};
-use crate::wait;
+use crate::state::{Paths, State, StoreKind};
+use crate::{kubernetes, wait};
 
 /// How long everybody may take to become ready.
 const READY: Duration = Duration::from_secs(30);
@@ -32,13 +32,9 @@ pub fn start_controller(paths: &Paths, state: &mut State) -> Result<()> {
     let host = controller_node(state).to_owned();
     let socket = paths.socket("controller", &host);
     let _ = fs::remove_file(&socket);
-    let arguments = [
-        "controller".to_owned(),
-        "--store".to_owned(),
-        paths.store().display().to_string(),
-        "--status-address".to_owned(),
-        format!("unix:{}", socket.display()),
-    ];
+    let mut arguments = vec!["controller".to_owned()];
+    arguments.extend(store(paths, state, None));
+    arguments.extend(["--status-address".to_owned(), format!("unix:{}", socket.display())]);
     start(paths, state, "controller", &host, &arguments)
 }
 
@@ -49,19 +45,32 @@ pub fn start_controller(paths: &Paths, state: &mut State) -> Result<()> {
 pub fn start_agent(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
     let socket = paths.socket("agent", node);
     let _ = fs::remove_file(&socket);
-    let mut arguments = vec![
-        "agent".to_owned(),
-        "--store".to_owned(),
-        paths.store().display().to_string(),
+    let mut arguments = vec!["agent".to_owned()];
+    arguments.extend(store(paths, state, Some(node)));
+    if state.store == StoreKind::Kubernetes {
+        arguments.extend(["--copy".to_owned(), paths.copy(node).display().to_string()]);
+    }
+    arguments.extend([
         "--node".to_owned(),
         node.to_owned(),
         "--pin-dir".to_owned(),
         paths.bpf().join(node).display().to_string(),
         "--listen".to_owned(),
         format!("unix:{}", socket.display()),
-    ];
+    ]);
     arguments.extend(state.topology.node(node)?.agent.iter().cloned());
     start(paths, state, "agent", node, &arguments)
+}
+
+/// Where a node's agent, or the controller, finds the store.
+fn store(paths: &Paths, state: &State, agent_of: Option<&str>) -> Vec<String> {
+    match state.store {
+        StoreKind::Directory => vec!["--store".to_owned(), paths.store().display().to_string()],
+        StoreKind::Kubernetes => {
+            let kubeconfig = kubernetes::kubeconfig(paths, agent_of).display().to_string();
+            vec!["--store".to_owned(), "kubernetes".to_owned(), "--kubeconfig".to_owned(), kubeconfig]
+        }
+    }
 }
 
 /// Starts the sniffer.
@@ -99,11 +108,11 @@ pub fn wait_all_ready(paths: &Paths, state: &State) -> Result<()> {
 /// # Errors
 /// When one is not by the deadline or ends before; the error has the end of its log.
 pub fn wait_ready(paths: &Paths, state: &State, nodes: &[&str]) -> Result<()> {
-    let outcome = wait::until(paths, READY, |snapshot, _| {
+    let outcome = wait::until(paths, state, READY, |view| {
         wait::check_alive(state, |p| nodes.contains(&p.host.as_str()))?;
         let recorded = |node: &str| {
             let record = |o: &Arc<Object>| matches!(&**o, Object::EgressNode(n) if n.spec.ready && n.metadata.name.as_deref() == Some(node));
-            snapshot.objects.iter().any(record)
+            view.snapshot.objects.iter().any(record)
         };
         // The record of a node that has rebooted is from before: its agent must say so itself.
         let ready = |node: &&str| recorded(node) && answers_ready(paths, node);

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::process::Process;
@@ -46,6 +47,16 @@ impl Paths {
     /// The directory of manifests that controller and agents read.
     pub fn store(&self) -> PathBuf {
         self.root.join("store")
+    }
+
+    /// What a manifest said that was applied to an API server.
+    pub fn applied(&self, name: &str) -> PathBuf {
+        self.root.join("applied").join(name)
+    }
+
+    /// Where a node's agent keeps a copy of what an API server said.
+    pub fn copy(&self, node: &str) -> PathBuf {
+        self.root.join("run").join(format!("copy-{node}.json"))
     }
 
     /// Where the lab's own bpffs is mounted.
@@ -106,6 +117,9 @@ pub struct State {
     pub name: String,
     /// What it was made from.
     pub topology: Topology,
+    /// Where its objects are.
+    #[serde(default)]
+    pub store: StoreKind,
     /// Controller and agents run in it.
     pub programs: bool,
     /// Hosts by name, pods too.
@@ -116,6 +130,27 @@ pub struct State {
     pub faults: BTreeMap<String, Faults>,
     /// The number of the next pod: it names the pod's link.
     pub next_pod: u32,
+}
+
+/// Where a lab's objects are.
+#[derive(Serialize, Deserialize, ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// In a directory of manifests.
+    #[default]
+    Directory,
+    /// In a Kubernetes API server on a host of the lab.
+    Kubernetes,
+}
+
+impl StoreKind {
+    /// As it is written on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StoreKind::Directory => "directory",
+            StoreKind::Kubernetes => "kubernetes",
+        }
+    }
 }
 
 /// A host: a network namespace.
@@ -148,6 +183,8 @@ pub enum HostKind {
     Outside,
     /// The router.
     Router,
+    /// The API server's host.
+    Control,
 }
 
 impl HostKind {
@@ -158,6 +195,7 @@ impl HostKind {
             HostKind::Pod => "pod",
             HostKind::Outside => "outside",
             HostKind::Router => "router",
+            HostKind::Control => "control",
         }
     }
 }

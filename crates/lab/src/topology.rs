@@ -23,6 +23,10 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// The router between underlay, wire and far network.
     pub router: Router,
+    /// Addresses of the API server on the network between the nodes, with prefix length. Only a lab whose store is
+    /// Kubernetes needs one.
+    #[serde(default)]
+    pub control: Vec<IpNet>,
     /// Hosts that are no part of the cluster.
     #[serde(default)]
     pub outside: Vec<Outside>,
@@ -147,7 +151,7 @@ impl Topology {
 
     fn check(&self) -> Result<()> {
         ensure!(!self.nodes.is_empty(), "nodes: empty; a lab needs at least one node");
-        let mut names: BTreeSet<&str> = ["router", "switch"].into();
+        let mut names: BTreeSet<&str> = ["control", "router", "switch"].into();
         let hosts = self.nodes.iter().map(|n| &n.name).chain(self.outside.iter().map(|o| &o.name));
         for name in hosts {
             ensure!(
@@ -188,7 +192,7 @@ impl Topology {
         let router = &self.router;
         let router = router.underlay.iter().chain(&router.wire).chain(&router.farnet).map(|a| ("router", a));
         let outside = self.outside.iter().flat_map(|o| o.addresses.iter().map(|a| (o.name.as_str(), a)));
-        nodes.chain(router).chain(outside)
+        nodes.chain(router).chain(outside).chain(self.control.iter().map(|a| ("control", a)))
     }
 
     /// The node of that name.

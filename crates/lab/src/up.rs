@@ -8,9 +8,11 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
 
 use crate::down::{remove, remove_namespaces};
-use crate::state::{Paths, State};
+use crate::kubernetes::{self, ControlPlane};
+use crate::objects::Objects;
+use crate::state::{Paths, State, StoreKind};
 use crate::topology::Topology;
-use crate::{manifest, network, programs};
+use crate::{network, programs};
 
 /// What to start besides the networks.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,8 @@ pub struct Parts {
     pub programs: bool,
     /// The sniffer.
     pub sniffer: bool,
+    /// Where the lab's objects are.
+    pub store: StoreKind,
 }
 
 /// Makes a lab and returns when every agent is ready. What a lab of that name left behind is removed first.
@@ -32,6 +36,7 @@ pub fn up(paths: &Paths, topology: Topology, parts: Parts, say: &dyn Fn(&str)) -
     let mut state = State {
         name: paths.name.clone(),
         topology,
+        store: parts.store,
         programs: parts.programs,
         hosts: BTreeMap::new(),
         processes: Vec::new(),
@@ -48,7 +53,14 @@ pub fn up(paths: &Paths, topology: Topology, parts: Parts, say: &dyn Fn(&str)) -
         .with_context(|| format!("mount a bpffs at {}", paths.bpf().display()))?;
     say("networks");
     network::build(&state)?;
-    manifest::write_nodes(paths, &state)?;
+    if parts.store == StoreKind::Kubernetes {
+        say("API server");
+        kubernetes::start(paths, &mut state)?;
+    }
+    Objects::of(paths, &state)?.write_nodes(&state)?;
+    if parts.store == StoreKind::Kubernetes {
+        kubernetes::install(&ControlPlane::of(paths, &state)?, &state)?;
+    }
     if parts.sniffer {
         programs::start_sniffer(paths, &mut state)?;
     }

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use egret_api::Object;
-use egret_store::{Progress, Snapshot};
 
-use crate::manifest;
 use crate::process::Process;
+use crate::reader::{self, Reader, View};
 use crate::state::{Paths, State};
 
 /// How long to wait for the store before looking at other things (processes) again.
@@ -20,15 +19,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// What is still waited for at the deadline, and what `waiting_for` fails with.
 pub fn until(
     paths: &Paths,
+    state: &State,
     patience: Duration,
-    mut waiting_for: impl FnMut(&Snapshot, Option<&Progress>) -> Result<Vec<String>>,
+    mut waiting_for: impl FnMut(&View) -> Result<Vec<String>> + Send,
 ) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut store = manifest::store(paths)?;
+    reader::block_on(state, async {
+        let mut store = Reader::open(paths, state).await?;
         let deadline = Instant::now() + patience;
         loop {
-            let waiting = waiting_for(&store.snapshot(), store.progress().as_ref())?;
+            let waiting = waiting_for(&store.view().await)?;
             if waiting.is_empty() {
                 return Ok(());
             }
@@ -48,15 +47,16 @@ pub fn in_force(paths: &Paths, state: &State, patience: Duration) -> Result<()> 
     if !state.programs {
         return Ok(());
     }
-    until(paths, patience, |snapshot, progress| {
+    until(paths, state, patience, |view| {
         check_alive(state, |_| true)?;
-        Ok(not_in_force(state, snapshot, progress))
+        Ok(not_in_force(state, view))
     })
 }
 
-fn not_in_force(state: &State, snapshot: &Snapshot, progress: Option<&Progress>) -> Vec<String> {
-    let decided = progress.is_some_and(|p| p.observed_objects == snapshot.objects_digest);
-    let recorded = progress.is_some_and(|p| p.addresses == snapshot.addresses_digest);
+fn not_in_force(state: &State, view: &View) -> Vec<String> {
+    let View { snapshot, progress, .. } = view;
+    let decided = progress.as_ref().is_some_and(|p| p.observed_objects == snapshot.objects_digest);
+    let recorded = progress.as_ref().is_some_and(|p| p.addresses == snapshot.addresses_digest);
     let mut waiting = Vec::new();
     if state.processes.iter().any(|p| p.role == "controller" && p.is_alive()) && !(decided && recorded) {
         waiting.push("the controller to decide".to_owned());
@@ -68,7 +68,7 @@ fn not_in_force(state: &State, snapshot: &Snapshot, progress: Option<&Progress>)
         };
         match snapshot.objects.iter().find_map(own) {
             None => waiting.push(format!("{node} to report")),
-            Some(spec) if spec.observed_objects != snapshot.objects_digest => {
+            Some(spec) if spec.observed_objects != view.digest_at(node) => {
                 waiting.push(format!("{node} to see the manifests"));
             }
             Some(spec) if spec.observed_addresses != snapshot.addresses_digest => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use egret_api::{EgressNode, EgressNodeSpec, Object};
 use egret_lab::pod::{self, PodRequest};
-use egret_lab::state::{Paths, State};
+use egret_lab::state::{Paths, State, StoreKind};
 use egret_lab::topology::{DEFAULT, Topology};
 use egret_lab::up::{self, Parts};
 use egret_lab::{down, manifest, netns, sniff};
@@ -33,7 +33,7 @@ struct Lab {
 impl Lab {
     fn up(name: &str, topology: &str) -> Lab {
         let paths = Paths::of(&format!("{name}-{}", std::process::id())).unwrap();
-        let parts = Parts { programs: false, sniffer: false };
+        let parts = Parts { programs: false, sniffer: false, store: StoreKind::Directory };
         let state = up::up(&paths, Topology::parse(topology).unwrap(), parts, &|_| {}).unwrap();
         let own = paths.clone();
         netns::spawn_in(&state.switch(), move || sniff::run(&own)).unwrap();

@@ -14,6 +14,15 @@ pub(crate) struct Document {
     pub value: Result<Value, String>,
 }
 
+/// The objects in a YAML text, also those inside lists and sequences; or why a document cannot be parsed.
+pub fn objects_in(text: &str) -> Vec<Result<Value, String>> {
+    let objects = |document: Document| match document.value {
+        Ok(value) => flatten(value).into_iter().map(Ok).collect(),
+        Err(message) => vec![Err(message)],
+    };
+    documents(text).into_iter().flat_map(objects).collect()
+}
+
 /// The documents of a YAML text; empty ones are left out.
 pub(crate) fn documents(text: &str) -> Vec<Document> {
     chunks(text.strip_prefix('\u{feff}').unwrap_or(text))

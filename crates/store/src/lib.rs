@@ -23,6 +23,7 @@ mod watch;
 mod written;
 
 pub use directory::Directory;
+pub use document::objects_in;
 pub use kubernetes::{Access, Applied, Kubernetes, Scope, Term};
 pub use manifests::read_manifests;
 pub use problem::{Problem, StoreError};

@@ -73,7 +73,7 @@ impl Example {
     #[track_caller]
     fn assert_datagrams(&self, pods: &[Host]) {
         for pod in pods {
-            let source = pod.udp_source(self.server().parse().unwrap()).unwrap();
+            let source = pod.udp_source_asking_again(self.server().parse().unwrap()).unwrap();
             assert_eq!(source.to_string(), self.address, "{}", pod.namespace);
         }
     }

@@ -3,20 +3,25 @@
 
 use std::net::UdpSocket;
 
-use crate::harness::{ANTREA_HA, DEADLINE, Lab, SMALL};
+use crate::harness::{ANTREA_HA, DEADLINE, Lab, SMALL, Store, on_both_stores};
+
+on_both_stores!(
+    guard_alone_holds_when_the_program_is_gone,
+    a_new_pod_leaks_nothing_from_its_first_packet,
+    without_any_gateway_selected_packets_are_dropped_with_their_reason,
+);
 
 const FAR: &str = "198.51.100.10:7000";
 
-fn prepared(name: &str) -> Lab {
-    let lab = Lab::up(name, SMALL);
+fn prepared(store: Store, name: &str) -> Lab {
+    let lab = Lab::up_on(store, name, SMALL);
     lab.apply(ANTREA_HA);
     lab.host("outside-2").serve_sources(7000);
     lab
 }
 
-#[test]
-fn guard_alone_holds_when_the_program_is_gone() {
-    let lab = prepared("t-guard");
+fn guard_alone_holds_when_the_program_is_gone(store: Store) {
+    let lab = prepared(store, "t-guard");
     let pods =
         ["node-1", "node-2"].map(|node| (node, lab.pod("prod", &format!("web-{node}"), node, "app=web")));
     for (node, pod) in pods {
@@ -41,7 +46,7 @@ fn guard_alone_holds_when_the_program_is_gone() {
 
 #[test]
 fn programs_alone_hold_when_the_guard_is_gone() {
-    let lab = prepared("t-progs");
+    let lab = prepared(Store::Directory, "t-progs");
     for node in ["node-1", "node-2"] {
         let pod = lab.pod("prod", &format!("web-{node}"), node, "app=web");
         lab.egret(&["fault", node, "hang"]);
@@ -52,9 +57,8 @@ fn programs_alone_hold_when_the_guard_is_gone() {
     lab.assert_no_leak();
 }
 
-#[test]
-fn a_new_pod_leaks_nothing_from_its_first_packet() {
-    let lab = prepared("t-start");
+fn a_new_pod_leaks_nothing_from_its_first_packet(store: Store) {
+    let lab = prepared(store, "t-start");
     let outside = lab.host("outside-2");
     for node in ["node-1", "node-2"] {
         let (report, seen) = std::sync::mpsc::channel();
@@ -102,9 +106,8 @@ fn a_new_pod_leaks_nothing_from_its_first_packet() {
     lab.assert_no_leak();
 }
 
-#[test]
-fn without_any_gateway_selected_packets_are_dropped_with_their_reason() {
-    let lab = prepared("t-none");
+fn without_any_gateway_selected_packets_are_dropped_with_their_reason(store: Store) {
+    let lab = prepared(store, "t-none");
     let pod = lab.pod("prod", "web", "node-1", "app=web");
     for node in ["node-4", "node-5"] {
         lab.egret(&["fault", node, "power-off"]);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -23,6 +23,37 @@ pub const ANTREA_HA: &str = include_str!("../../../lab/demo/antrea-ha.yaml");
 // Labs share the machine's two processors; one at a time keeps the deadlines honest.
 static ONE_LAB: Mutex<()> = Mutex::new(());
 
+/// Where a lab's objects are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In a directory of manifests.
+    Directory,
+    /// In a real API server, which `make kubernetes` builds.
+    Kubernetes,
+}
+
+impl Store {
+    fn as_str(self) -> &'static str {
+        match self {
+            Store::Directory => "directory",
+            Store::Kubernetes => "kubernetes",
+        }
+    }
+}
+
+/// Makes each scenario, a function of the store, a test on either store.
+macro_rules! on_both_stores {
+    ($($scenario:ident),+ $(,)?) => {
+        mod directory {
+            $(#[test] fn $scenario() { super::$scenario($crate::harness::Store::Directory); })+
+        }
+        mod kubernetes {
+            $(#[test] fn $scenario() { super::$scenario($crate::harness::Store::Kubernetes); })+
+        }
+    };
+}
+pub(crate) use on_both_stores;
+
 /// A running lab. Taken down when dropped; prints its whole state if the test fails.
 pub struct Lab {
     name: String,
@@ -32,7 +63,12 @@ pub struct Lab {
 impl Lab {
     /// Starts a lab of this topology.
     pub fn up(name: &str, topology: &str) -> Lab {
-        Self::not_up(name).start(topology)
+        Self::up_on(Store::Directory, name, topology)
+    }
+
+    /// Starts a lab of this topology, its objects in this store.
+    pub fn up_on(store: Store, name: &str, topology: &str) -> Lab {
+        Self::not_up(name).start(store, topology)
     }
 
     /// The place for a lab that the test starts otherwise.
@@ -42,13 +78,13 @@ impl Lab {
     }
 
     /// Starts a lab beside this one.
-    pub fn beside(&self, name: &str, topology: &str) -> Lab {
-        Lab { name: name.to_owned(), _alone: None }.start(topology)
+    pub fn beside(&self, store: Store, name: &str, topology: &str) -> Lab {
+        Lab { name: name.to_owned(), _alone: None }.start(store, topology)
     }
 
-    fn start(self, topology: &str) -> Lab {
+    fn start(self, store: Store, topology: &str) -> Lab {
         let file = self.file("topology", topology);
-        self.egret(&["up", "-f", file.to_str().unwrap()]);
+        self.egret(&["up", "-f", file.to_str().unwrap(), "--store", store.as_str()]);
         self
     }
 
@@ -259,6 +295,25 @@ impl Host {
             let mut buffer = [0; 64];
             let size = socket.recv(&mut buffer)?;
             parse(&buffer[..size])
+        })
+    }
+
+    /// The same of a client that asks again when nothing comes back, as those of DNS do: a datagram on its way to a
+    /// gateway that has just died is lost.
+    pub fn udp_source_asking_again(&self, server: SocketAddr) -> std::io::Result<IpAddr> {
+        const AGAIN: Duration = Duration::from_millis(200);
+        self.wait(move || {
+            let socket = UdpSocket::bind(if server.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" })?;
+            socket.set_read_timeout(Some(AGAIN))?;
+            let begun = Instant::now();
+            loop {
+                socket.send_to(b"who am I?", server)?;
+                let mut buffer = [0; 64];
+                match socket.recv(&mut buffer) {
+                    Err(_) if begun.elapsed() < DEADLINE => {}
+                    size => return parse(&buffer[..size?]),
+                }
+            }
         })
     }
 

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use crate::harness::{ANTREA_HA, Lab, SMALL};
+use crate::harness::{ANTREA_HA, Lab, SMALL, Store, on_both_stores};
+
+on_both_stores!(two_labs_stand_side_by_side_and_leave_nothing,);
 
 fn traces(name: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -24,10 +26,9 @@ fn traces(name: &str) -> Vec<String> {
     found
 }
 
-#[test]
-fn two_labs_stand_side_by_side_and_leave_nothing() {
-    let one = Lab::up("t-one", SMALL);
-    let two = one.beside("t-two", SMALL);
+fn two_labs_stand_side_by_side_and_leave_nothing(store: Store) {
+    let one = Lab::up_on(store, "t-one", SMALL);
+    let two = one.beside(store, "t-two", SMALL);
     for lab in [&one, &two] {
         lab.apply(ANTREA_HA);
         lab.host("outside-1").serve_sources(7000);

@@ -4,7 +4,13 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab, SMALL};
+use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab, SMALL, Store, on_both_stores};
+
+on_both_stores!(
+    seed_example_sends_prod_and_staging_by_their_addresses_under_each_cni_shape,
+    unselected_pods_and_destinations_go_as_before,
+    ipv6_leaves_by_ipv6_addresses,
+);
 
 const OWN: &str = include_str!("own.yaml");
 const NEAR: &str = "10.10.0.200:7000";
@@ -15,9 +21,8 @@ fn at(server: &str) -> SocketAddr {
     server.parse().unwrap()
 }
 
-#[test]
-fn seed_example_sends_prod_and_staging_by_their_addresses_under_each_cni_shape() {
-    let lab = Lab::up("t-seed", SMALL);
+fn seed_example_sends_prod_and_staging_by_their_addresses_under_each_cni_shape(store: Store) {
+    let lab = Lab::up_on(store, "t-seed", SMALL);
     lab.apply(ANTREA_HA);
     for outside in ["outside-1", "outside-2"] {
         lab.host(outside).serve_sources(7000);
@@ -44,9 +49,8 @@ fn seed_example_sends_prod_and_staging_by_their_addresses_under_each_cni_shape()
     lab.assert_no_leak();
 }
 
-#[test]
-fn unselected_pods_and_destinations_go_as_before() {
-    let lab = Lab::up("t-before", SMALL);
+fn unselected_pods_and_destinations_go_as_before(store: Store) {
+    let lab = Lab::up_on(store, "t-before", SMALL);
     for outside in ["outside-1", "outside-2"] {
         lab.host(outside).serve_sources(7000);
     }
@@ -70,9 +74,8 @@ fn unselected_pods_and_destinations_go_as_before() {
     lab.assert_no_leak();
 }
 
-#[test]
-fn ipv6_leaves_by_ipv6_addresses() {
-    let lab = Lab::up("t-v6", SMALL);
+fn ipv6_leaves_by_ipv6_addresses(store: Store) {
+    let lab = Lab::up_on(store, "t-v6", SMALL);
     lab.apply(OWN);
     lab.host("outside-2").serve_sources(7000);
     for node in ["node-1", "node-2", "node-4"] {

@@ -2,7 +2,12 @@
 
 use std::net::TcpStream;
 
-use crate::harness::{ANTREA_HA, DEADLINE, Lab, SMALL, assert_echoes, read_address};
+use crate::harness::{ANTREA_HA, DEADLINE, Lab, SMALL, Store, assert_echoes, on_both_stores, read_address};
+
+on_both_stores!(
+    agents_and_controller_die_and_connections_do_not,
+    a_hung_agent_moves_nothing_and_a_cut_wire_moves_its_addresses,
+);
 
 /// A connection from the pod, and the source that the other end saw.
 fn connect(pod: &crate::harness::Host, server: &str) -> (TcpStream, String) {
@@ -26,9 +31,8 @@ fn demo_loses_no_connection_when_the_gateway_is_powered_off() {
     assert_eq!(report["wrong_source_packets"], 0, "{report:#}");
 }
 
-#[test]
-fn agents_and_controller_die_and_connections_do_not() {
-    let lab = Lab::up("t-kill", SMALL);
+fn agents_and_controller_die_and_connections_do_not(store: Store) {
+    let lab = Lab::up_on(store, "t-kill", SMALL);
     lab.apply(ANTREA_HA);
     lab.host("outside-2").serve_sources(7000);
     let pod = lab.pod("prod", "web", "node-1", "app=web");
@@ -50,9 +54,8 @@ fn agents_and_controller_die_and_connections_do_not() {
     lab.assert_no_leak();
 }
 
-#[test]
-fn a_hung_agent_moves_nothing_and_a_cut_wire_moves_its_addresses() {
-    let lab = Lab::up("t-cut", SMALL);
+fn a_hung_agent_moves_nothing_and_a_cut_wire_moves_its_addresses(store: Store) {
+    let lab = Lab::up_on(store, "t-cut", SMALL);
     lab.apply(ANTREA_HA);
     lab.host("outside-1").serve_sources(7000);
     let pod = lab.pod("prod", "web", "node-1", "app=web");

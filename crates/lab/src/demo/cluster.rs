@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use egret_api::Object;
 
-use crate::manifest;
+use crate::apply;
 use crate::pod::{self, PodRequest};
 use crate::state::{Host, HostKind, Paths, State};
 use crate::wait;
@@ -71,12 +71,12 @@ pub fn outside(state: &State) -> impl Iterator<Item = (&String, &Host)> {
 pub fn holder(paths: &Paths, state: &State, address: IpAddr) -> Result<String> {
     let mut found = String::new();
     let wanted = address.to_string();
-    wait::until(paths, Duration::from_secs(10), |snapshot, _| {
+    wait::until(paths, state, Duration::from_secs(10), |view| {
         let holds = |o: &Arc<Object>| match &**o {
             Object::EgressNode(n) if n.spec.holds.contains(&wanted) => n.metadata.name.clone(),
             _ => None,
         };
-        let mut holders = snapshot.objects.iter().filter_map(holds).filter(|node| state.is_up(node));
+        let mut holders = view.snapshot.objects.iter().filter_map(holds).filter(|node| state.is_up(node));
         match (holders.next(), holders.next()) {
             (Some(one), None) => found = one,
             (Some(one), Some(other)) => return Ok(vec![format!("{one} or {other} to give up {wanted}")]),
@@ -91,6 +91,8 @@ pub fn holder(paths: &Paths, state: &State, address: IpAddr) -> Result<String> {
 ///
 /// # Errors
 /// When the store cannot be written.
-pub fn apply(paths: &Paths, name: &str, text: &str) -> Result<()> {
-    Ok(manifest::store(paths)?.write_manifest(name, text)?)
+pub fn apply(paths: &Paths, state: &State, name: &str, text: &str) -> Result<()> {
+    let problems = apply::apply_text(paths, state, name, text)?;
+    ensure!(problems.is_empty(), "{name}: {}", problems.join("; "));
+    Ok(())
 }

@@ -22,7 +22,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::down;
-use crate::state::Paths;
+use crate::state::{Paths, StoreKind};
 
 pub use reap::reap;
 pub use run::work;
@@ -39,6 +39,9 @@ pub struct DemoArgs {
     /// UDP flows that are held.
     #[arg(long, default_value_t = 200)]
     pub flows: u32,
+    /// Where its objects are; kubernetes needs what `make kubernetes` builds.
+    #[arg(long, default_value = "directory")]
+    pub store: StoreKind,
     /// Where the figures go, as JSON.
     #[arg(long, default_value = "out/demo.json")]
     pub out: PathBuf,
@@ -75,7 +78,7 @@ fn start_worker(paths: &Paths, args: &DemoArgs) -> Result<Child> {
     Command::new(std::env::current_exe()?)
         .args(["lab", "--name", &paths.name, "demo", "--worker"])
         .args(["--connections", &args.connections.to_string(), "--flows", &args.flows.to_string()])
-        .arg("--out")
+        .args(["--store", args.store.as_str(), "--out"])
         .arg(&args.out)
         .stdin(Stdio::null())
         .process_group(0)

@@ -39,7 +39,7 @@ pub fn work(paths: &Paths, args: &DemoArgs) -> Result<ExitCode> {
     raise_file_limit()?;
     let topology = Topology::parse(topology::DEFAULT)?;
     screen.say("a cluster of 6 nodes in network namespaces, 3 of them gateways; a router; 2 hosts outside");
-    let parts = Parts { programs: true, sniffer: true };
+    let parts = Parts { programs: true, sniffer: true, store: args.store };
     let mut state = up::up(paths, topology, parts, &|step| screen.say(&format!("  {step}")))?;
     cluster::make_pods(paths, &mut state)?;
     let servers =
@@ -52,8 +52,8 @@ pub fn work(paths: &Paths, args: &DemoArgs) -> Result<ExitCode> {
     let ordinary = sources::ordinary(&before);
 
     screen.say("Antrea's high-availability example, as it stands, and a policy of our own");
-    cluster::apply(paths, "antrea-ha.yaml", ANTREA)?;
-    cluster::apply(paths, "own.yaml", OWN)?;
+    cluster::apply(paths, &state, "antrea-ha.yaml", ANTREA)?;
+    cluster::apply(paths, &state, "own.yaml", OWN)?;
     apply::wait(paths, &state)?;
     let in_force = sources::look(&state, Some(&ordinary))?;
     show_sources(&screen, &in_force);

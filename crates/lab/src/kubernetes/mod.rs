@@ -1,5 +1,115 @@
-//! A real Kubernetes control plane: `kube`, built by `make kubernetes`.
+//! A real Kubernetes control plane on a host of the lab: `kube`, built by `make kubernetes`.
 
+mod identity;
+mod install;
+mod people;
 mod program;
+mod server;
 
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::state::{Paths, State};
+use crate::tool;
+
+pub use identity::kubeconfig;
+pub use install::install;
 pub use program::program;
+pub use server::start;
+
+/// The name of the API server's host.
+pub const HOST: &str = "control";
+
+/// The control plane of a lab.
+#[derive(Clone, Debug)]
+pub struct ControlPlane {
+    netns: String,
+    directory: PathBuf,
+    program: PathBuf,
+}
+
+impl ControlPlane {
+    /// That of a lab.
+    ///
+    /// # Errors
+    /// When its program has not been built.
+    pub fn of(paths: &Paths, state: &State) -> Result<ControlPlane> {
+        Ok(ControlPlane { netns: Self::netns_of(state), directory: directory(paths), program: program()? })
+    }
+
+    /// The network namespace from which a lab's API server is reached.
+    pub fn netns_of(state: &State) -> String {
+        format!("{}-{HOST}", state.name)
+    }
+
+    /// How an administrator reaches it.
+    pub fn admin(&self) -> PathBuf {
+        self.directory.join("admin.kubeconfig")
+    }
+
+    /// How the lab itself reaches it, once Egret is installed.
+    pub fn own(&self) -> PathBuf {
+        identity::own_kubeconfig(&self.directory)
+    }
+
+    /// A command line of kubectl, as an administrator.
+    pub fn command(&self, arguments: &[&str]) -> Vec<String> {
+        let mut command = vec![
+            "nsenter".to_owned(),
+            format!("--net=/run/netns/{}", self.netns),
+            "env".to_owned(),
+            // By address and port of the server, which other labs have as well.
+            format!("KUBECACHEDIR={}", self.directory.join("discovery").display()),
+            self.program.display().to_string(),
+            "kubectl".to_owned(),
+            format!("--kubeconfig={}", self.admin().display()),
+        ];
+        command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        command
+    }
+
+    /// Runs kubectl, and returns what it printed.
+    ///
+    /// # Errors
+    /// What kubectl says.
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let command = self.command(arguments);
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        tool::run_with_input(&words, input).with_context(|| format!("kubectl {}", arguments.join(" ")))
+    }
+
+    /// Creates objects, or changes them to what they say here.
+    ///
+    /// # Errors
+    /// What kubectl says.
+    pub fn apply(&self, objects: &[serde_json::Value]) -> Result<String> {
+        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &list(objects))
+    }
+
+    /// Makes the status of these objects what they say. Not applied: a node of both families has two addresses of one
+    /// type, which is the key of that list.
+    ///
+    /// # Errors
+    /// What kubectl says.
+    pub fn replace_status(&self, objects: &[serde_json::Value]) -> Result<String> {
+        self.kubectl(&["replace", "--subresource=status", "-f", "-"], &list(objects))
+    }
+
+    /// Removes objects; those that are gone already are no error.
+    ///
+    /// # Errors
+    /// What kubectl says.
+    pub fn delete(&self, objects: &[serde_json::Value]) -> Result<String> {
+        self.kubectl(&["delete", "--ignore-not-found", "-f", "-"], &list(objects))
+    }
+}
+
+/// Where the control plane keeps everything.
+fn directory(paths: &Paths) -> PathBuf {
+    paths.root().join("kubernetes")
+}
+
+fn list(objects: &[serde_json::Value]) -> String {
+    serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
+}

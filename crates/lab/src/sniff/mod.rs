@@ -92,7 +92,7 @@ pub fn run(paths: &Paths) -> Result<()> {
         let watched: &[(&str, Direction)] = match host.kind {
             HostKind::Node => &[("eth1", Direction::FromHost)],
             HostKind::Router => &[("eth0", Direction::ToHost)],
-            HostKind::Outside | HostKind::Pod => &[],
+            HostKind::Outside | HostKind::Pod | HostKind::Control => &[],
         };
         for (link, direction) in watched {
             if let Some(port) = host.ports.get(*link) {
@@ -101,7 +101,7 @@ pub fn run(paths: &Paths) -> Result<()> {
         }
     }
     let nodes = state.hosts.iter().filter(|(_, h)| h.kind == HostKind::Node);
-    let facts = Facts::follow(paths, nodes.map(|(n, h)| (n.clone(), h.netns.clone())).collect())?;
+    let facts = Facts::follow(paths, &state, nodes.map(|(n, h)| (n.clone(), h.netns.clone())).collect())?;
     let file = File::options().create(true).append(true).open(paths.leaks())?;
     let judge = Judge::new(&state.topology);
     let (right, unproven, report) = (BTreeSet::new(), VecDeque::new(), Report::default());

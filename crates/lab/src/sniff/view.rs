@@ -5,16 +5,17 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use egret_api::Object;
 use egret_plan::{ClusterSettings, Expected, World, expected_source};
-use egret_store::{Directory, Snapshot};
+use egret_store::Directory;
 
 use super::conntrack::{self, Connections};
 use super::judge::{Expectation, Origin, Witness};
 use super::packet::Flow;
 use crate::manifest;
-use crate::state::Paths;
+use crate::reader::{self, Reader, View};
+use crate::state::{Paths, State, StoreKind};
 
 /// How long back a packet may have been caught.
 const REMEMBERED: Duration = Duration::from_secs(30);
@@ -42,13 +43,16 @@ struct Ports {
 }
 
 impl History {
-    fn add(&mut self, now: SystemTime, snapshot: Snapshot) {
+    fn add(&mut self, now: SystemTime, view: View) {
         let mut in_force = self.moments.back().map(|m| m.in_force.clone()).unwrap_or_default();
         let (mut seen, mut egress) = (BTreeSet::new(), BTreeMap::new());
-        for object in &snapshot.objects {
+        for object in &view.snapshot.objects {
             match &**object {
-                Object::EgressNode(node) if node.spec.observed_objects == snapshot.objects_digest => {
-                    seen.extend(node.metadata.name.clone());
+                Object::EgressNode(node) => {
+                    let name = node.metadata.name.as_deref().unwrap_or_default();
+                    if node.spec.observed_objects == view.digest_at(name) {
+                        seen.insert(name.to_owned());
+                    }
                 }
                 Object::EgressAddress(record) => {
                     let Ok(address) = record.spec.address.parse() else { continue };
@@ -58,8 +62,8 @@ impl History {
                 _ => {}
             }
         }
-        let wanted =
-            Arc::new(World::from_objects(snapshot.objects.iter().map(|object| Object::clone(object))));
+        let objects = view.snapshot.objects.iter().map(|object| Object::clone(object));
+        let wanted = Arc::new(World::from_objects(objects));
         in_force.extend(seen.into_iter().map(|node| (node, Arc::clone(&wanted))));
         self.moments.push_back(Arc::new(Moment { since: now, wanted, in_force, egress }));
         // The oldest that still counts is the last from before the time that is remembered.
@@ -118,7 +122,7 @@ pub struct Facts {
     shared: Arc<Mutex<History>>,
     history: History,
     caught: SystemTime,
-    store: Directory,
+    store: Store,
     namespaces: BTreeMap<String, String>,
     connections: BTreeMap<String, Connections>,
     failure: Option<anyhow::Error>,
@@ -129,20 +133,31 @@ impl Facts {
     ///
     /// # Errors
     /// When the store cannot be watched.
-    pub fn follow(paths: &Paths, namespaces: BTreeMap<String, String>) -> Result<Facts> {
+    pub fn follow(paths: &Paths, state: &State, namespaces: BTreeMap<String, String>) -> Result<Facts> {
         let shared = Arc::new(Mutex::new(History::default()));
-        let (mut watched, writer) = (manifest::store(paths)?, Arc::clone(&shared));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let (paths_, state_, writer) = (paths.clone(), state.clone(), Arc::clone(&shared));
         std::thread::Builder::new().name("store".to_owned()).spawn(move || {
-            runtime.block_on(async {
+            reader::block_on(&state_, async {
+                let opened = Reader::open(&paths_, &state_).await;
+                let (told, opened) = match opened {
+                    Ok(reader) => (Ok(()), Some(reader)),
+                    Err(error) => (Err(error), None),
+                };
+                let _ = ready.send(told);
+                let Some(mut watched) = opened else { return Ok(()) };
                 loop {
-                    let snapshot = watched.snapshot();
-                    writer.lock().unwrap_or_else(PoisonError::into_inner).add(SystemTime::now(), snapshot);
+                    let view = watched.view().await;
+                    writer.lock().unwrap_or_else(PoisonError::into_inner).add(SystemTime::now(), view);
                     watched.changed().await;
                 }
             })
         })?;
-        let store = manifest::store(paths)?;
+        is_ready.recv().context("the store's thread ended")??;
+        let store = match state.store {
+            StoreKind::Directory => Store::Directory(Box::new(manifest::store(paths)?)),
+            StoreKind::Kubernetes => Store::Kubernetes(paths.clone(), Box::new(state.clone())),
+        };
         let (history, caught) = (History::default(), SystemTime::UNIX_EPOCH);
         Ok(Facts { shared, history, caught, store, namespaces, connections: BTreeMap::new(), failure: None })
     }
@@ -163,12 +178,32 @@ impl Facts {
 
     /// Reads the store now, for a verdict that must not rest on old news.
     pub fn insist(&mut self) {
-        let snapshot = self.store.snapshot();
+        let view = self.store.read();
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.add(SystemTime::now(), snapshot);
+        // A server that does not answer has no news either.
+        if let Ok(view) = view {
+            shared.add(SystemTime::now(), view);
+        }
         self.history = shared.clone();
         drop(shared);
         self.connections.clear();
+    }
+}
+
+/// The store, to be read at once.
+enum Store {
+    Directory(Box<Directory>),
+    Kubernetes(Paths, Box<State>),
+}
+
+impl Store {
+    fn read(&self) -> Result<View> {
+        match self {
+            Store::Directory(store) => Ok(View::of(store)),
+            Store::Kubernetes(paths, state) => {
+                reader::block_on(state, async { Ok(Reader::open(paths, state).await?.view().await) })
+            }
+        }
     }
 }
 
@@ -203,6 +238,7 @@ impl Witness for Facts {
 mod tests {
     use super::*;
     use egret_api::{EgressAddress, EgressAddressSpec, EgressNode, EgressNodeSpec, Kind, Lease, Timeouts};
+    use egret_store::Snapshot;
     use serde_json::json;
 
     const POD: &str = "10.244.1.10";
@@ -237,9 +273,10 @@ mod tests {
         Object::EgressNode(Box::new(EgressNode::new("node-1", spec)))
     }
 
-    fn snapshot(digest: &str, objects: Vec<Object>) -> Snapshot {
+    fn snapshot(digest: &str, objects: Vec<Object>) -> View {
         let objects = objects.into_iter().map(Into::into).collect();
-        Snapshot { objects, objects_digest: digest.into(), ..Snapshot::default() }
+        let snapshot = Snapshot { objects, objects_digest: digest.into(), ..Snapshot::default() };
+        View { snapshot, ..View::default() }
     }
 
     fn expected(history: &History, second: u64) -> Expectation {

@@ -1,0 +1,57 @@
+//! What happens when the API server is not there: nothing, until it is back.
+
+use std::net::TcpStream;
+
+use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab, SMALL, Store, assert_echoes, read_address};
+
+const FAR: &str = "198.51.100.10:7000";
+
+fn connect(pod: &Host) -> (TcpStream, String) {
+    pod.wait(move || {
+        let mut stream = TcpStream::connect_timeout(&FAR.parse().unwrap(), DEADLINE).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let source = read_address(&mut stream).unwrap().to_string();
+        (stream, source)
+    })
+}
+
+#[test]
+fn a_gateway_fails_over_while_the_api_server_is_dead_and_changes_take_effect_when_it_is_back() {
+    let lab = Lab::up_on(Store::Kubernetes, "t-api", SMALL);
+    lab.apply(ANTREA_HA);
+    lab.host("outside-2").serve_sources(7000);
+    let pod = lab.pod("prod", "web", "node-1", "app=web");
+    let (mut stream, source) = connect(&pod);
+    assert_eq!(source, "10.10.0.11");
+
+    lab.egret(&["fault", "control", "power-off"]);
+    assert!(!lab.try_egret(&["kubectl", "--request-timeout=2s", "get", "nodes"]).status.success());
+    for node in ["node-4", "node-5"] {
+        lab.egret(&["fault", node, "cut", "eth1"]);
+        assert_echoes(&mut stream, "the other gateway carries on");
+        assert_eq!(connect(&pod).1, "10.10.0.11", "a new connection while {node} is cut off");
+        lab.egret(&["fault", node, "heal"]);
+        assert_echoes(&mut stream, "and both are back");
+    }
+
+    lab.egret(&["fault", "control", "heal"]);
+    assert_echoes(&mut stream, "the API server is back");
+    let other = lab.pod("staging", "other", "node-2", "app=web");
+    assert_eq!(connect(&other).1, "10.10.0.12", "a pod that came afterwards");
+    assert_eq!(connect(&pod).1, "10.10.0.11", "no address has moved");
+    lab.assert_no_leak();
+}
+
+#[test]
+fn kubectl_speaks_to_the_api_server_of_its_lab() {
+    let lab = Lab::up_on(Store::Kubernetes, "t-kubectl", SMALL);
+    lab.apply(ANTREA_HA);
+    lab.pod("prod", "web", "node-1", "app=web");
+    let nodes = lab.egret(&["kubectl", "get", "nodes", "-o", "name"]);
+    assert_eq!(nodes.lines().count(), 4, "{nodes}");
+    let pods = lab.egret(&["kubectl", "get", "pods", "-n", "prod", "-o", "wide"]);
+    assert!(pods.contains("Running") && pods.contains("node-1"), "{pods}");
+    let egress =
+        lab.egret(&["kubectl", "get", "egress", "egress-prod-web", "-o", "jsonpath={.status.egressIP}"]);
+    assert_eq!(egress, "10.10.0.11");
+}

@@ -1,0 +1,134 @@
+//! The objects that the lab itself writes, as kubelet and CNI would, into either store.
+
+use anyhow::Result;
+use egret_store::Directory;
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use crate::kubernetes::ControlPlane;
+use crate::manifest;
+use crate::pod::PodRequest;
+use crate::state::{Paths, State, StoreKind};
+use crate::topology::Node;
+
+/// Where the lab's objects are.
+pub enum Objects {
+    /// In a directory of manifests.
+    Directory(Box<Directory>),
+    /// In an API server.
+    Kubernetes(ControlPlane),
+}
+
+impl Objects {
+    /// Those of a lab.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub fn of(paths: &Paths, state: &State) -> Result<Objects> {
+        Ok(match state.store {
+            StoreKind::Directory => Objects::Directory(Box::new(manifest::store(paths)?)),
+            StoreKind::Kubernetes => Objects::Kubernetes(ControlPlane::of(paths, state)?),
+        })
+    }
+
+    /// Writes the Node objects, and the namespaces that every cluster has.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn write_nodes(&self, state: &State) -> Result<()> {
+        let nodes: Vec<Value> = state.topology.nodes.iter().map(node).collect();
+        match self {
+            Objects::Directory(store) => {
+                for (node, object) in state.topology.nodes.iter().zip(&nodes) {
+                    put(store, &format!("lab-node-{}.json", node.name), object)?;
+                }
+                ["default", "kube-system"].iter().try_for_each(|name| put_namespace(store, name))
+            }
+            Objects::Kubernetes(control) => {
+                let mut without_status = nodes.clone();
+                without_status.iter_mut().filter_map(Value::as_object_mut).for_each(|node| {
+                    node.remove("status");
+                });
+                control.apply(&without_status)?;
+                control.replace_status(&nodes)?;
+                // Every new node has it, until a controller takes it away.
+                let taint = "node.kubernetes.io/not-ready:NoSchedule-";
+                control.kubectl(&["taint", "nodes", "--all", taint], "").map(drop)
+            }
+        }
+    }
+
+    /// Writes a running pod, and its namespace.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn write_pod(&self, request: &PodRequest, addresses: &[IpNet]) -> Result<()> {
+        let pod = pod(request, addresses);
+        match self {
+            Objects::Directory(store) => {
+                put_namespace(store, &request.namespace)?;
+                put(store, &pod_file(&request.namespace, &request.name), &pod)
+            }
+            Objects::Kubernetes(control) => {
+                control.apply(&[namespace(&request.namespace), pod.clone()])?;
+                control.replace_status(&[pod]).map(drop)
+            }
+        }
+    }
+
+    /// Removes a pod's object.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn remove_pod(&self, namespace: &str, name: &str) -> Result<()> {
+        match self {
+            Objects::Directory(store) => Ok(store.remove_manifest(&pod_file(namespace, name))?),
+            Objects::Kubernetes(control) => {
+                let pod = ["pod", name, "--namespace", namespace];
+                let now = ["delete", "--ignore-not-found", "--grace-period=0", "--force"];
+                control.kubectl(&[&now[..], &pod[..]].concat(), "").map(drop)
+            }
+        }
+    }
+}
+
+fn node(node: &Node) -> Value {
+    let mut labels = node.labels.clone();
+    labels.insert("kubernetes.io/hostname".to_owned(), node.name.clone());
+    let mut addresses: Vec<Value> =
+        node.underlay.iter().map(|a| json!({"type": "InternalIP", "address": a.addr()})).collect();
+    addresses.push(json!({"type": "Hostname", "address": node.name}));
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": node.name, "labels": labels},
+        "spec": {"podCIDR": node.pod_networks.first(), "podCIDRs": node.pod_networks},
+        "status": {"addresses": addresses, "conditions": [{"type": "Ready", "status": "True"}]},
+    })
+}
+
+fn namespace(name: &str) -> Value {
+    let labels = json!({"kubernetes.io/metadata.name": name});
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+}
+
+fn pod(request: &PodRequest, addresses: &[IpNet]) -> Value {
+    let ips: Vec<Value> = addresses.iter().map(|a| json!({"ip": a.addr()})).collect();
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": request.name, "namespace": request.namespace, "labels": request.labels},
+        "spec": {"nodeName": request.node, "containers": [{"name": "main", "image": "lab"}]},
+        "status": {"phase": "Running", "podIP": addresses.first().map(IpNet::addr), "podIPs": ips},
+    })
+}
+
+fn pod_file(namespace: &str, name: &str) -> String {
+    format!("lab-pod-{namespace}_{name}.json")
+}
+
+fn put_namespace(store: &Directory, name: &str) -> Result<()> {
+    put(store, &format!("lab-namespace-{name}.json"), &namespace(name))
+}
+
+fn put(store: &Directory, file: &str, object: &Value) -> Result<()> {
+    Ok(store.write_manifest(file, &serde_json::to_string_pretty(object)?)?)
+}
