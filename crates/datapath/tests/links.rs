@@ -123,6 +123,35 @@ fn a_pod_on_a_bridge() {
 }
 
 #[test]
+fn a_bridge_is_a_wire_if_hardware_is_among_its_ports() {
+    alone(|_| {
+        block_on(async {
+            let _other = underlay_and_wire();
+            let (outside, pod) = (Namespace::new(), Namespace::new());
+            // There is no hardware in a namespace; what is made of a link is as good.
+            outside.link("eth2", "eth0");
+            ip("link add br0 type bridge");
+            ip("link set br0 up");
+            ip("addr add 192.0.2.5/24 dev br0");
+            pod.link("veth1", "eth0");
+            ip("link set veth1 master br0");
+            let mut links = Links::open().await.unwrap();
+            let pods = until(&mut links, &BTreeSet::new(), |_| true).await;
+            assert!(pods.wires.iter().all(|wire| wire.interface != "br0"), "only pods: {pods:#?}");
+
+            ip("link add link eth2 name port0 type macvlan mode passthru");
+            ip("link set port0 master br0 up");
+            let is_wire =
+                |s: &LinkSnapshot| s.wires.iter().any(|wire| wire.interface == "br0" && wire.carrier);
+            let snapshot = until(&mut links, &BTreeSet::new(), is_wire).await;
+            let wires: Vec<&str> = snapshot.wires.iter().map(|wire| wire.interface.as_str()).collect();
+            assert_eq!(wires.len(), 3, "{wires:?}");
+            assert_eq!(snapshot.candidates, BTreeSet::from([index("veth1")]), "no pod is behind eth2");
+        });
+    });
+}
+
+#[test]
 fn the_underlay_is_known_with_every_address_of_its_own() {
     alone(|_| {
         block_on(async {

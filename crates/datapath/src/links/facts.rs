@@ -30,6 +30,8 @@ pub struct LinkFacts {
     pub carrier: bool,
     /// The bridge or bond that this is a port of.
     pub controller: Option<LinkIndex>,
+    /// The interface that this one is made of: a VLAN's, say.
+    pub lower: Option<LinkIndex>,
     /// The other end is in another network namespace.
     pub peer_elsewhere: bool,
 }
@@ -57,6 +59,7 @@ fn link(message: &LinkMessage) -> LinkFacts {
         loopback: flags.contains(LinkFlags::Loopback),
         carrier: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         controller: None,
+        lower: None,
         peer_elsewhere: false,
     };
     for attribute in &message.attributes {
@@ -65,6 +68,7 @@ fn link(message: &LinkMessage) -> LinkFacts {
             LinkAttribute::Address(bytes) => facts.mac = Mac::try_from(bytes.as_slice()).ok(),
             LinkAttribute::Mtu(mtu) => facts.mtu = *mtu,
             LinkAttribute::Controller(index) => facts.controller = Some(*index),
+            LinkAttribute::Link(index) => facts.lower = Some(*index),
             LinkAttribute::LinkNetNsId(_) => facts.peer_elsewhere = true,
             LinkAttribute::LinkInfo(infos) => {
                 facts.kind = infos.iter().find_map(|info| match info {
@@ -74,6 +78,10 @@ fn link(message: &LinkMessage) -> LinkFacts {
             }
             _ => {}
         }
+    }
+    // Of a pair it is the other end, and of what was moved here it has another namespace's number.
+    if facts.peer_elsewhere || facts.kind == Some(InfoKind::Veth) {
+        facts.lower = None;
     }
     facts
 }

@@ -94,12 +94,12 @@ impl Links {
         for facts in links.values() {
             let global: BTreeSet<IpNet> = of_link(&facts.index).into_iter().filter(leads_outside).collect();
             let is_underlay = Some(facts.index) == underlay_link;
-            if looks_like_pod_link(facts)
+            if looks_like_pod_link(facts, &links)
                 && !is_underlay
                 && (global.is_empty() || taken.contains(&facts.index))
             {
                 snapshot.candidates.insert(facts.index);
-            } else if can_be_wire(facts, query.overlay) && !global.is_empty() {
+            } else if can_be_wire(facts, &links) && facts.name != query.overlay && !global.is_empty() {
                 snapshot.wires.push(LocalWire {
                     interface: facts.name.clone(),
                     link: facts.index,
@@ -148,17 +148,30 @@ pub(crate) fn connect() -> Result<Handle, DatapathError> {
     Ok(handle)
 }
 
-/// A veth pair to another network namespace.
-fn looks_like_pod_link(facts: &LinkFacts) -> bool {
-    facts.kind == Some(InfoKind::Veth) && facts.peer_elsewhere
+/// A veth pair to another network namespace, by itself or on a bridge; nothing is made of it.
+fn looks_like_pod_link(facts: &LinkFacts, links: &BTreeMap<LinkIndex, LinkFacts>) -> bool {
+    let on = facts.controller.and_then(|controller| links.get(&controller));
+    facts.kind == Some(InfoKind::Veth)
+        && facts.peer_elsewhere
+        && on.is_none_or(|controller| controller.kind == Some(InfoKind::Bridge))
+        && links.values().all(|other| other.lower != Some(facts.index))
 }
 
-fn can_be_wire(facts: &LinkFacts, overlay: &str) -> bool {
-    let kind = matches!(
-        facts.kind,
-        None | Some(InfoKind::Veth | InfoKind::Vlan | InfoKind::Bond | InfoKind::MacVlan | InfoKind::Team)
-    );
-    kind && !facts.loopback && facts.controller.is_none() && facts.name != overlay && facts.mac.is_some()
+fn can_be_wire(facts: &LinkFacts, links: &BTreeMap<LinkIndex, LinkFacts>) -> bool {
+    let kind = match facts.kind {
+        Some(InfoKind::Veth) => true,
+        // One that has only links of pods leads to them.
+        Some(InfoKind::Bridge) => {
+            links.values().any(|port| port.controller == Some(facts.index) && is_hardware(port))
+        }
+        _ => is_hardware(facts),
+    };
+    kind && !facts.loopback && facts.controller.is_none() && facts.mac.is_some()
+}
+
+/// Hardware, or made of it.
+fn is_hardware(facts: &LinkFacts) -> bool {
+    matches!(facts.kind, None | Some(InfoKind::Vlan | InfoKind::Bond | InfoKind::MacVlan | InfoKind::Team))
 }
 
 /// An address that neighbours on the link can share a network with: the host's end of a pod's link may carry a

@@ -1,12 +1,13 @@
 //! Who answers for an egress address on the wire, and what neighbours hear of it.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use crate::families::{FAR, FOUR, NEAR, SIX, at, egress, pools};
-use crate::harness::{DEADLINE, Host, Lab, SMALL};
+use crate::harness::{DEADLINE, Host, Lab, SMALL, assert_echoes, read_address};
 
 /// The link-layer address that a host has for a neighbour.
 fn neighbour(lab: &Lab, host: &Host, address: &str, link: &str) -> Option<String> {
@@ -130,6 +131,59 @@ fn neighbours_learn_the_holder_and_who_never_learns_is_served_as_well() {
         );
         assert_sources(&pod, "and a router that sends to a gateway that is no holder");
         lab.told(&router, "ip", &["neigh", "del", address, "dev", "eth1"]);
+    }
+    lab.assert_no_leak();
+}
+
+/// A gateway's wire becomes a port of a bridge, which has its addresses and routes from then on.
+fn bridge_the_wire(lab: &Lab, node: &str) {
+    let number = node.trim_start_matches("node-");
+    let (four, six) = (format!("10.10.0.10{number}/24"), format!("fd00:10:10::10{number}/64"));
+    for line in [
+        "link add wire0 type bridge forward_delay 0 mcast_snooping 0",
+        "addr flush dev eth1",
+        // As if eth1 were hardware: a bridge of nothing but veths is one of pods.
+        "link add link eth1 name port0 type macvlan mode passthru",
+        "link set port0 master wire0",
+        "link set port0 up",
+        "link set wire0 up",
+        &format!("addr add {four} dev wire0"),
+        &format!("addr add {six} dev wire0 nodad"),
+        "route replace default via 10.10.0.1 dev wire0 metric 100",
+        "route replace default via fd00:10:10::1 dev wire0 metric 100",
+    ] {
+        lab.told(&lab.host(node), "ip", &line.split(' ').collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn wires_become_bridges_and_connections_go_on() {
+    let lab = Lab::up("t-bridge", SMALL);
+    lab.apply(&pools(""));
+    for outside in ["outside-1", "outside-2"] {
+        lab.host(outside).serve_sources(7000);
+    }
+    let pod = lab.pod("nat", "pod", "node-1", "app=nat");
+    assert_sources(&pod, "at first");
+    let mut held: Vec<TcpStream> = (FAR.into_iter().chain(NEAR))
+        .map(|end| {
+            pod.wait(move || {
+                let mut stream = TcpStream::connect_timeout(&at(end, 7000), DEADLINE).unwrap();
+                stream.set_read_timeout(Some(DEADLINE)).unwrap();
+                read_address(&mut stream).unwrap();
+                stream
+            })
+        })
+        .collect();
+    for node in ["node-4", "node-5"] {
+        bridge_the_wire(&lab, node);
+        held.iter_mut().for_each(|stream| assert_echoes(stream, &format!("{node}'s wire is a bridge")));
+    }
+    assert_sources(&pod, "when every wire is a bridge");
+    let macs = ["node-4", "node-5"].map(|node| mac(&lab, node));
+    for address in [FOUR, SIX] {
+        let known = neighbour(&lab, &lab.host("outside-1"), address, "eth0");
+        assert!(known.as_ref().is_some_and(|known| macs.contains(known)), "{address} is at {known:?}");
     }
     lab.assert_no_leak();
 }
