@@ -16,6 +16,7 @@ mod hairpin;
 mod harness;
 mod house;
 mod input;
+mod leases;
 mod mtu;
 mod neighbours;
 mod scale;
