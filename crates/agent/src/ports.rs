@@ -10,6 +10,10 @@ use egret_plan::World;
 use egret_plan::demand::short_of_ports;
 use egret_plan::tables::Tables;
 
+/// Sweeps, one each second, for which fewer blocks would do before fewer are asked for. What is given back rests for two
+/// minutes before anybody has it, and who opened many connections may do so again: he would wait for ports then.
+const PATIENCE: u32 = 60;
+
 /// The ports of all egress addresses that this node uses.
 #[derive(Default)]
 pub(crate) struct Ports {
@@ -18,6 +22,8 @@ pub(crate) struct Ports {
     opened: Opened,
     /// What was asked for last.
     demand: BTreeMap<IpAddr, PortUse>,
+    /// Of addresses that have more than they need: after how many sweeps in a row they had.
+    spare: BTreeMap<IpAddr, u32>,
 }
 
 impl Ports {
@@ -33,6 +39,7 @@ impl Ports {
         };
         self.swept = found.into_iter().map(used).collect();
         self.opened.swept();
+        self.spare.values_mut().for_each(|sweeps| *sweeps += 1);
     }
 
     /// More must be asked for before the next sweep: more than twice as many flows were opened as were asked for last,
@@ -54,10 +61,30 @@ impl Ports {
         for (address, flows) in self.opened.since_sweep() {
             used.entry(*address).or_default().flows += flows;
         }
-        let demand = egret_plan::demand(world, node, in_force, &used);
+        let mut demand = egret_plan::demand(world, node, in_force, &used);
+        for (address, ports) in &mut demand {
+            ports.wanted_blocks = self.patiently(*address, ports.wanted_blocks);
+        }
+        self.spare.retain(|address, _| demand.contains_key(address));
         let news = self.demand != demand;
         self.demand = demand;
         news
+    }
+
+    /// As many blocks as are wanted, or as were asked for last if it is too early to ask for fewer. Of an address that
+    /// is not used any more none are kept.
+    fn patiently(&mut self, address: IpAddr, wanted: u16) -> u16 {
+        let asked = self.demand.get(&address).map_or(0, |ports| ports.wanted_blocks);
+        if wanted == 0 || wanted >= asked {
+            self.spare.remove(&address);
+            return wanted;
+        }
+        let sweeps = self.spare.entry(address).or_default();
+        if *sweeps < PATIENCE {
+            return asked;
+        }
+        *sweeps = 0;
+        wanted
     }
 
     /// What was asked for last.
@@ -105,6 +132,31 @@ impl Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fewer_blocks_are_asked_for_when_fewer_have_done_for_a_minute() {
+        let address = IpAddr::from([10, 10, 0, 11]);
+        let mut ports = Ports::default();
+        let ask = |ports: &mut Ports, wanted| {
+            let wanted_blocks = ports.patiently(address, wanted);
+            ports.demand.insert(address, PortUse { wanted_blocks, ..PortUse::default() });
+            ports.swept(BTreeMap::new());
+            wanted_blocks
+        };
+        assert_eq!(ask(&mut ports, 8), 8);
+        for sweep in 0..PATIENCE {
+            assert_eq!(ask(&mut ports, 4), 8, "sweep {sweep}");
+        }
+        assert_eq!(ask(&mut ports, 4), 4);
+        // Once in between that they are needed begins it anew; more are asked for at once.
+        assert_eq!(ask(&mut ports, 2), 4);
+        assert_eq!(ask(&mut ports, 4), 4);
+        for sweep in 0..PATIENCE {
+            assert_eq!(ask(&mut ports, 2), 4, "sweep {sweep} again");
+        }
+        assert_eq!(ask(&mut ports, 16), 16);
+        assert_eq!(ask(&mut ports, 0), 0, "an address that is not used");
+    }
 
     #[test]
     fn new_flows_are_counted_over_changes_of_the_entry() {
