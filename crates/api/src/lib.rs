@@ -33,5 +33,10 @@ pub use timeouts::Timeouts;
 
 /// The group of Egret's own resources.
 pub const GROUP: &str = "egret.dev";
+
+/// A condition's type, qualified as those are that Egret writes beside others' own, on a Service: `egret.dev/...`.
+pub fn is_own_condition(kind: &str) -> bool {
+    kind.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'))
+}
 /// The version of Egret's own resources.
 pub const VERSION: &str = "v1alpha1";

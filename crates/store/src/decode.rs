@@ -1,6 +1,6 @@
 //! From one manifest as a value to one object, or to the reason why not.
 
-use egret_api::{Kind, Object, ObjectKey};
+use egret_api::{Kind, Object, ObjectKey, is_own_condition};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ pub(crate) fn take_status(kind: Kind, value: &mut Value) -> Option<Value> {
         return has_status(kind).then(|| value.as_object_mut()?.remove("status")).flatten();
     }
     let mut conditions = value.get_mut("status")?.as_object_mut()?.remove("conditions")?;
-    let ours = |condition: &Value| condition["type"].as_str().is_some_and(|t| t.starts_with(OURS));
+    let ours = |condition: &Value| condition["type"].as_str().is_some_and(is_own_condition);
     conditions.as_array_mut()?.retain(ours);
     conditions.as_array().is_some_and(|left| !left.is_empty()).then(|| json!({"conditions": conditions}))
 }
@@ -149,9 +149,6 @@ pub(crate) fn key_of(kind: Kind, value: &Value) -> ObjectKey {
         name: text("/metadata/name").unwrap_or_default().to_owned(),
     }
 }
-
-/// With what the types of our conditions begin where others have theirs.
-const OURS: &str = "egret.dev/";
 
 /// What is read of an object's metadata.
 const METADATA: [&str; 6] = ["name", "namespace", "labels", "annotations", "creationTimestamp", "generation"];

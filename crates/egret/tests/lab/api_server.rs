@@ -2,17 +2,13 @@
 
 use std::net::TcpStream;
 
-use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab, SMALL, Store, assert_echoes, read_address};
+use crate::harness::{ANTREA_HA, Host, Lab, SMALL, Store, assert_echoes};
 
 const FAR: &str = "198.51.100.10:7000";
 
 fn connect(pod: &Host) -> (TcpStream, String) {
-    pod.wait(move || {
-        let mut stream = TcpStream::connect_timeout(&FAR.parse().unwrap(), DEADLINE).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let source = read_address(&mut stream).unwrap().to_string();
-        (stream, source)
-    })
+    let (stream, source) = pod.connect(FAR.parse().unwrap());
+    (stream, source.to_string())
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab, assert_echoes, read_address};
+use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab, assert_echoes};
 
 const NETWORKS: &str = include_str!("dialects.yaml");
 const KUBE_VIP: &str = include_str!("../../../lab/demo/kube-vip.yaml");
@@ -49,16 +49,8 @@ impl Example {
             .flat_map(|pod| {
                 let server = self.server();
                 (0..5).map(move |_| {
-                    let mut stream = pod.wait(move || {
-                        TcpStream::connect_timeout(&server.parse().unwrap(), DEADLINE).unwrap()
-                    });
-                    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-                    assert_eq!(
-                        read_address(&mut stream).unwrap().to_string(),
-                        self.address,
-                        "{}",
-                        pod.namespace
-                    );
+                    let (stream, source) = pod.connect(server.parse().unwrap());
+                    assert_eq!(source.to_string(), self.address, "{}", pod.namespace);
                     stream
                 })
             })

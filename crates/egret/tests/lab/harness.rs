@@ -286,6 +286,16 @@ impl Host {
         })
     }
 
+    /// A connection that is meant to last, to a server that tells sources, and the source that it saw.
+    pub fn connect(&self, server: SocketAddr) -> (TcpStream, IpAddr) {
+        self.wait(move || {
+            let mut stream = TcpStream::connect_timeout(&server, DEADLINE).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            let source = read_address(&mut stream).unwrap();
+            (stream, source)
+        })
+    }
+
     /// The source address that a UDP server at `server` sees.
     pub fn udp_source(&self, server: SocketAddr) -> std::io::Result<IpAddr> {
         self.wait(move || {

@@ -51,12 +51,7 @@ struct Busy {
 impl Busy {
     fn new(name: &'static str, pod: &Host) -> Busy {
         let server = at(FAR[0], SERVER);
-        let held = pod.wait(move || {
-            let mut stream = TcpStream::connect_timeout(&server, DEADLINE).unwrap();
-            stream.set_read_timeout(Some(DEADLINE)).unwrap();
-            read_address(&mut stream).unwrap();
-            stream
-        });
+        let (held, _) = pod.connect(server);
         let stop = Arc::new(AtomicBool::new(false));
         let (say, heard) = std::sync::mpsc::channel();
         let stopped = Arc::clone(&stop);
@@ -240,8 +235,7 @@ fn a_pod_that_gets_the_address_of_another_gets_nothing_that_was_meant_for_it() {
             socket.recv(&mut [0; 64]).map(drop)
         });
         spoken.expect("the old pod is spoken to");
-        let mut held = old.wait(move || TcpStream::connect_timeout(&at(FAR[0], SERVER), DEADLINE).unwrap());
-        read_address(&mut held).unwrap();
+        let _held = old.connect(at(FAR[0], SERVER));
         let gone = || -> u64 {
             let counters = lab.counters(node);
             ["DROP_POD_GONE", "DROP_NO_RETURN"].iter().filter_map(|reason| counters.get(*reason)).sum()

@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use crate::families::{FAR, FOUR, NEAR, SIX, at, egress, pools};
-use crate::harness::{DEADLINE, Host, Lab, SMALL, assert_echoes, read_address};
+use crate::harness::{DEADLINE, Host, Lab, SMALL, assert_echoes};
 
 /// The link-layer address that a host has for a neighbour.
 fn neighbour(lab: &Lab, host: &Host, address: &str, link: &str) -> Option<String> {
@@ -165,16 +165,8 @@ fn wires_become_bridges_and_connections_go_on() {
     }
     let pod = lab.pod("nat", "pod", "node-1", "app=nat");
     assert_sources(&pod, "at first");
-    let mut held: Vec<TcpStream> = (FAR.into_iter().chain(NEAR))
-        .map(|end| {
-            pod.wait(move || {
-                let mut stream = TcpStream::connect_timeout(&at(end, 7000), DEADLINE).unwrap();
-                stream.set_read_timeout(Some(DEADLINE)).unwrap();
-                read_address(&mut stream).unwrap();
-                stream
-            })
-        })
-        .collect();
+    let mut held: Vec<TcpStream> =
+        (FAR.into_iter().chain(NEAR)).map(|end| pod.connect(at(end, 7000)).0).collect();
     for node in ["node-4", "node-5"] {
         bridge_the_wire(&lab, node);
         held.iter_mut().for_each(|stream| assert_echoes(stream, &format!("{node}'s wire is a bridge")));

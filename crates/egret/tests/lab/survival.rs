@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use crate::harness::{ANTREA_HA, DEADLINE, Lab, SMALL, Store, assert_echoes, on_both_stores, read_address};
+use crate::harness::{ANTREA_HA, Lab, SMALL, Store, assert_echoes, on_both_stores};
 
 on_both_stores!(
     agents_and_controller_die_and_connections_do_not,
@@ -11,13 +11,8 @@ on_both_stores!(
 
 /// A connection from the pod, and the source that the other end saw.
 fn connect(pod: &crate::harness::Host, server: &str) -> (TcpStream, String) {
-    let server = server.parse().unwrap();
-    pod.wait(move || {
-        let mut stream = TcpStream::connect_timeout(&server, DEADLINE).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let source = read_address(&mut stream).unwrap().to_string();
-        (stream, source)
-    })
+    let (stream, source) = pod.connect(server.parse().unwrap());
+    (stream, source.to_string())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use egret_api::is_own_condition;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
@@ -135,7 +136,7 @@ fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
 /// What we told of a Service: those of its conditions that are ours.
 pub(crate) fn told(service: &Service) -> Value {
     let conditions = service.status.iter().filter_map(|s| s.conditions.as_ref()).flatten();
-    let ours: Vec<_> = conditions.filter(|c| c.type_.starts_with("egret.dev/")).collect();
+    let ours: Vec<_> = conditions.filter(|c| is_own_condition(&c.type_)).collect();
     match ours.is_empty() {
         true => Value::Null,
         false => json!({"conditions": ours}),
