@@ -89,8 +89,8 @@ impl Default for Metrics {
         registry.register("egret_packets", "Packets by the verdict they ended in", new.packets.clone());
         let help = "Bytes of packets by the verdict they ended in";
         registry.register_with_unit("egret_packet", help, Unit::Bytes, new.bytes.clone());
-        let help =
-            "Packets that the guard in the forward path dropped: of selected pods, and of unknown ones";
+        let help = "Packets that the guard in the forward path dropped: of selected pods, of unknown ones, and what the \
+                    kernel would have forwarded of an egress address";
         registry.register("egret_guard_dropped_packets", help, new.guard.clone());
         registry.register("egret_flows", "Flows of this node's pods", new.flows.clone());
         let help = "Blocks of ports of an egress address from which this node's new flows take a port";
@@ -170,7 +170,8 @@ impl Metrics {
 
     /// The guard was asked what it dropped.
     pub(crate) fn guarded(&self, drops: &GuardDrops) {
-        for (reason, counter) in [("captured", drops.captured), ("unknown", drops.unknown)] {
+        let reasons = [("captured", drops.captured), ("unknown", drops.unknown), ("egress", drops.egress)];
+        for (reason, counter) in reasons {
             raise(&self.guard.get_or_create(&Reason { reason: reason.to_owned() }), counter.packets);
         }
     }

@@ -50,10 +50,18 @@ pub struct Datapath {
     attachments: Attachments,
     rules: KnownRules,
     guard: GuardInput,
+    carried: Carried,
     /// The guard that this process has put in force.
     guard_in_force: Option<GuardInput>,
     overlay_link: LinkIndex,
     overlay_mtu: u16,
+}
+
+/// Egress addresses that the maps know.
+#[derive(Debug, Default)]
+struct Carried {
+    used: BTreeSet<IpAddr>,
+    served: BTreeSet<IpAddr>,
 }
 
 impl Datapath {
@@ -73,6 +81,7 @@ impl Datapath {
         let mut datapath = Datapath {
             attachments: Attachments::new(&config.pin_dir, config.attach, filters),
             guard: GuardInput { vxlan_port: config.vxlan_port, ..GuardInput::default() },
+            carried: Carried::default(),
             guard_in_force: None,
             overlay_mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             config,
@@ -115,6 +124,11 @@ impl Datapath {
     fn adopt(&mut self) -> Result<(), DatapathError> {
         let tables = read::tables(&self.maps)?;
         self.rules = KnownRules(tables.rules.into_keys().collect());
+        self.carried = Carried {
+            used: tables.egress.into_keys().collect(),
+            served: tables.served.keys().copied().collect(),
+        };
+        self.guard.egress = self.carried.used.union(&self.carried.served).copied().collect();
         self.guard.inside = tables.inside;
         self.guard.unknown_pods = tables.settings.unknown_pods;
         for (key, _) in read::leases(&self.maps)? {
@@ -179,14 +193,37 @@ impl Datapath {
             }
             Change::SetInside(net) => return self.guard.inside.insert(*net),
             Change::RemoveInside(net) => return self.guard.inside.remove(net),
+            Change::SetEgress(address, _) => {
+                self.carried.used.insert(*address);
+                return self.guard.egress.insert(*address);
+            }
+            Change::SetServed(address, _) => {
+                self.carried.served.insert(*address);
+                return self.guard.egress.insert(*address);
+            }
+            Change::RemoveEgress(address) => {
+                self.carried.used.remove(address);
+                return self.depart(*address);
+            }
+            Change::RemoveServed(address) => {
+                self.carried.served.remove(address);
+                return self.depart(*address);
+            }
             _ => return false,
         }
         true
     }
 
+    /// An address that the maps know no more in either role is held by the guard for a while.
+    fn depart(&mut self, address: IpAddr) -> bool {
+        let gone = !self.carried.used.contains(&address) && !self.carried.served.contains(&address);
+        gone && self.guard.egress.remove(&address) && self.guard.departed.insert(address)
+    }
+
     fn set_guard(&mut self, failures: &mut Vec<String>) -> bool {
         match guard::apply(self.guard_in_force.as_ref(), &self.guard) {
             Ok(()) => {
+                self.guard.departed.clear();
                 self.guard_in_force = Some(self.guard.clone());
                 true
             }

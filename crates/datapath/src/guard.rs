@@ -1,5 +1,6 @@
 //! The guard: nftables rules in the forward path that hold what must not leave by the ordinary way, whatever the
-//! programs do. In the forward hook the source is still the pod's, so no masquerade can hide a leak.
+//! programs do. In the forward hook the source is still the pod's, so no masquerade can hide a leak; and what is still for
+//! an egress address there is for no Service, so the kernel could only send it back to where it came from.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -24,6 +25,10 @@ pub struct GuardInput {
     pub inside: BTreeSet<IpNet>,
     /// What happens to pods that nobody knows.
     pub unknown_pods: UnknownPods,
+    /// Egress addresses that only the datapath may carry. One that is `inside` is a node's own, and passes.
+    pub egress: BTreeSet<IpAddr>,
+    /// Egress addresses that just went. Others go on sending to them, so they are held for [`DEPARTED`].
+    pub departed: BTreeSet<IpAddr>,
     /// UDP port of the overlay, which connection tracking has no business with.
     pub vxlan_port: u16,
     /// What the counters start from: a table that is replaced must not forget what it dropped.
@@ -37,18 +42,27 @@ pub struct GuardDrops {
     pub captured: Counter,
     /// Packets of pods that this node does not know.
     pub unknown: Counter,
+    /// Packets from or to an egress address that the kernel was about to forward.
+    pub egress: Counter,
 }
+
+/// How long an egress address that went is held, in minutes: longer than most routers and connections remember it.
+pub const DEPARTED: u32 = 10;
 
 /// The whole table as one transaction for `nft -f`.
 pub fn script(input: &GuardInput) -> String {
     let mut text = String::from("table inet egret\ndelete table inet egret\ntable inet egret {\n");
     counter(&mut text, "captured", input.drops.captured);
     counter(&mut text, "unknown", input.drops.unknown);
+    counter(&mut text, "egress", input.drops.egress);
     for family in [Family::V4, Family::V6] {
         networks(&mut text, family, "pods", &input.guard.pod_networks);
         networks(&mut text, family, "inside", &input.inside);
         addresses(&mut text, family, "free", input.guard.free.iter());
         addresses(&mut text, family, "selected", input.guard.selected.keys());
+        addresses(&mut text, family, "egress", carried(input).iter());
+        let header = format!("type {}; flags timeout;", family.word());
+        set(&mut text, &format!("set departed{}", family.digit()), &header, &departing(family, input));
     }
     for family in [Family::V4, Family::V6] {
         for (set, captured) in &input.guard.captured {
@@ -63,8 +77,20 @@ pub fn script(input: &GuardInput) -> String {
         text,
         "  chain forward {{
     type filter hook forward priority filter - 10; policy accept;
-    ip saddr @pods4 jump pod4
-    ip6 saddr @pods6 jump pod6
+    ip saddr @pods4 goto pod4
+    ip6 saddr @pods6 goto pod6
+    ip saddr @egress4 jump egress
+    ip daddr @egress4 jump egress
+    ip saddr @departed4 jump egress
+    ip daddr @departed4 jump egress
+    ip6 saddr @egress6 jump egress
+    ip6 daddr @egress6 jump egress
+    ip6 saddr @departed6 jump egress
+    ip6 daddr @departed6 jump egress
+  }}
+  chain egress {{
+    ct direction reply return
+    counter name egress drop
   }}
   chain untracked_in {{
     type filter hook prerouting priority raw; policy accept;
@@ -94,6 +120,18 @@ fn networks(text: &mut String, family: Family, name: &str, nets: &BTreeSet<IpNet
 fn addresses<'a>(text: &mut String, family: Family, name: &str, addresses: impl Iterator<Item = &'a IpAddr>) {
     let addresses: Vec<String> = addresses.filter(|a| family.has(**a)).map(ToString::to_string).collect();
     set(text, &format!("set {name}{}", family.digit()), &format!("type {};", family.word()), &addresses);
+}
+
+/// The egress addresses that the kernel has no business with.
+pub fn carried(input: &GuardInput) -> BTreeSet<IpAddr> {
+    let own = |address: &&IpAddr| !input.inside.iter().any(|net| net.contains(*address));
+    input.egress.iter().filter(own).copied().collect()
+}
+
+/// Those of a family that just went, as elements with the time that they are held.
+pub fn departing(family: Family, input: &GuardInput) -> Vec<String> {
+    let of_family = input.departed.iter().filter(|address| family.has(**address));
+    of_family.map(|address| format!("{address} timeout {DEPARTED}m")).collect()
 }
 
 /// From a selected pod to the chain of its rule set, so that the number of rule sets costs no packet anything.
@@ -172,6 +210,7 @@ fn parse_drops(text: &str) -> GuardDrops {
             match *name {
                 "captured" => drops.captured = counter,
                 "unknown" => drops.unknown = counter,
+                "egress" => drops.egress = counter,
                 _ => {}
             }
         }
@@ -223,10 +262,12 @@ mod tests {
                 selected: BTreeMap::from([(pod, 7)]),
                 captured: BTreeMap::from([(7, BTreeSet::from([all, https]))]),
             },
-            inside: BTreeSet::from(["10.244.0.0/16".parse().unwrap()]),
+            inside: ["10.244.0.0/16", "10.0.0.0/24"].map(|net| net.parse().unwrap()).into(),
             unknown_pods: UnknownPods::Hold,
+            egress: ["10.10.0.11", "10.0.0.4"].map(|address| address.parse().unwrap()).into(),
+            departed: BTreeSet::from(["fd00:10:10::11".parse().unwrap()]),
             vxlan_port: 8474,
-            drops: GuardDrops { captured: Counter { packets: 3, bytes: 180 }, unknown: Counter::default() },
+            drops: GuardDrops { captured: Counter { packets: 3, bytes: 180 }, ..GuardDrops::default() },
         };
         let expected = include_str!("../tests/golden/guard.nft");
         assert_eq!(script(&input), expected, "\n{}", script(&input));

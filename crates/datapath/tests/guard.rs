@@ -20,6 +20,7 @@ const UNKNOWN: [&str; 2] = ["10.244.1.77", "fd00:10:244:1::77"];
 const HOST: [&str; 2] = ["10.99.0.7", "fd00:99::7"];
 const OUTSIDE: [&str; 2] = ["198.51.100.9", "2001:db8::9"];
 const PARTLY: [&str; 2] = ["203.0.113.7", "2001:db8:7::7"];
+const EGRESS: [&str; 2] = ["10.10.0.11", "fd00:10:10::11"];
 const INSIDE: [&str; 2] = ["10.244.2.20", "fd00:10:244:2::20"];
 
 fn range(first: &str, last: &str, ports: PortMatch) -> Captured {
@@ -51,6 +52,8 @@ fn input(unknown_pods: UnknownPods) -> GuardInput {
         },
         inside: ["10.244.0.0/16", "fd00:10:244::/48"].map(|net| net.parse().unwrap()).into(),
         unknown_pods,
+        egress: addresses(EGRESS).into(),
+        departed: BTreeSet::new(),
         vxlan_port: 8474,
         drops: GuardDrops::default(),
     }
@@ -113,6 +116,9 @@ impl Node {
             let drops = guard_drops().unwrap();
             if drops.captured.packets > before.captured.packets {
                 return Some("captured");
+            }
+            if drops.egress.packets > before.egress.packets {
+                return Some("egress");
             }
             (drops.unknown.packets > before.unknown.packets).then_some("unknown")
         })
@@ -195,6 +201,9 @@ fn each_packet_meets_its_fate() {
             ("udp", SOME, PARTLY, 443, "passes"),
             ("udp", UNKNOWN, OUTSIDE, 53, "unknown"),
             ("udp", UNKNOWN, INSIDE, 53, "passes"),
+            ("udp", HOST, EGRESS, 53, "egress"),
+            ("tcp", EGRESS, OUTSIDE, 443, "egress"),
+            ("udp", FREE, EGRESS, 53, "passes"),
         ];
         for (protocol, src, dst, port, fate) in cases {
             for family in [0, 1] {
@@ -225,6 +234,49 @@ fn answers_to_connections_from_outside_pass() {
             eventually(|| arrived(&node.pods, outside, pod).then_some(()));
             assert_eq!(node.fate("answer", pod, outside, 50000), "passes");
             assert_eq!(node.fate("answer", pod, outside, 50001), "captured", "an answer to nothing");
+        }
+    });
+}
+
+/// Routers and connections remember it for longer than we do.
+#[test]
+fn an_address_that_went_is_held_for_a_while() {
+    alone(|_| {
+        let node = Node::new();
+        let used = input(UnknownPods::Hold);
+        let gone = GuardInput { egress: BTreeSet::new(), departed: used.egress.clone(), ..used.clone() };
+        let later = GuardInput { departed: BTreeSet::new(), ..gone.clone() };
+        for (number, steps) in [vec![&used, &gone, &later], vec![&gone]].into_iter().enumerate() {
+            let mut before = None;
+            for step in steps {
+                guard_apply(before, step).unwrap();
+                before = Some(step);
+            }
+            for family in [0, 1] {
+                assert_eq!(node.fate("udp", HOST[family], EGRESS[family], 53), "egress", "way {number}");
+                assert_eq!(node.fate("udp", EGRESS[family], OUTSIDE[family], 53), "egress", "way {number}");
+            }
+            let held = run("nft", "list set inet egret departed4");
+            assert!(held.contains("timeout 10m"), "not for ever: {held}");
+        }
+        guard_apply(Some(&later), &used).unwrap();
+        guard_apply(Some(&used), &gone).unwrap();
+        assert_eq!(node.fate("udp", HOST[0], EGRESS[0], 53), "egress", "it came back and went again");
+    });
+}
+
+/// Of a Service on an egress address, the pod is who it is in the forward path, and answers are answers.
+#[test]
+fn answers_of_an_egress_address_pass() {
+    alone(|_| {
+        let node = Node::new();
+        guard_apply(None, &input(UnknownPods::Hold)).unwrap();
+        for family in [0, 1] {
+            let (pod, egress) = (FREE[family], EGRESS[family]);
+            assert_eq!(node.fate("tcp", pod, egress, 443), "passes", "a pod asks a Service");
+            let answer = frame(node.outside_mac, "answer", (egress, 443), (pod, 40000));
+            node.outside.send(&answer).unwrap();
+            eventually(|| arrived(&node.pods, egress, pod).then_some(()));
         }
     });
 }
@@ -298,6 +350,7 @@ fn step_by_step_is_the_same_as_anew() {
         wider.guard.pod_networks.insert("10.244.0.0/16".parse().unwrap());
         let mut narrower = wider.clone();
         narrower.inside.clear();
+        narrower.egress.pop_first();
         let passing = GuardInput { unknown_pods: UnknownPods::Pass, ..narrower.clone() };
         let steps = [
             first.clone(),

@@ -184,16 +184,7 @@ fn addresses_and_policies_change_under_live_traffic() {
     assert_eq!(moved_pod.stop().0, [address(61), address(63)], "one after the other");
     assert_eq!(shrunk_pod.stop().0, [address(62)], "never another address");
     assert_eq!(left_pod.stop().0, [address(64), ordinary], "one after the other");
-    // What is under way while an address goes is still of that address, or for it: docs/limits.md.
-    // What the pod that is nobody's any more still says on its old connection goes the ordinary way.
-    let mut going = [address(61), address(62), address(64)].map(|a| a.to_string()).to_vec();
-    going.extend(lab.host("left").addresses.iter().map(|a| a.split('/').next().unwrap().to_owned()));
-    let of_going = |leak: &serde_json::Value| {
-        let is = |end: &str| leak["headers"][end].as_str().is_some_and(|a| going.iter().any(|of| of == a));
-        is("source") || is("destination")
-    };
-    let leaks: Vec<_> = lab.leaks().into_iter().filter(|leak| !of_going(leak)).collect();
-    assert!(leaks.is_empty(), "{leaks:#?}");
+    lab.assert_no_leak();
 }
 
 /// Sends without end to everybody who spoke to it, and to whom it sends is what it says.
@@ -307,7 +298,5 @@ fn nodes_leave_the_cluster_under_live_traffic() {
     }
     assert_eq!(stays.stop().0, [four], "never another source");
     assert_eq!(returns.stop().0, [four], "never another source");
-    // What comes back while a gateway has just left is nobody's.
-    let leaks: Vec<_> = lab.leaks().into_iter().filter(|l| l["headers"]["destination"] != FOUR).collect();
-    assert!(leaks.is_empty(), "{leaks:#?}");
+    lab.assert_no_leak();
 }
