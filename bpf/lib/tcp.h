@@ -44,11 +44,23 @@ static __always_inline __u8 window_scale(struct __sk_buff *skb, const struct pac
 	return scale > MOST_SCALE ? MOST_SCALE : scale;
 }
 
-/* The pod opens: nothing was acknowledged yet. */
+/* Bytes of data in a segment. A link may have padded the frame, so the IP header tells. */
+static __always_inline __u32 data_length(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 headers = p->l4 - L3 + p->header, length;
+	__be16 field;
+
+	if (bpf_skb_load_bytes(skb, p->family == 4 ? L3 + 2 : L3 + 4, &field, sizeof(field)))
+		return 0;
+	length = bpf_ntohs(field) + (p->family == 4 ? 0 : (__u32)sizeof(struct ipv6hdr));
+	return length > headers ? length - headers : 0;
+}
+
+/* The pod opens: nothing was acknowledged yet. Who refuses a SYN acknowledges what it carries, too (RFC 7413). */
 static __always_inline void expect_answer(struct __sk_buff *skb, const struct packet *p, struct flow *flow)
 {
 	flow->flags = p->tcp_flags;
-	flow->expects = p->seq + 1;
+	flow->expects = p->seq + 1 + data_length(skb, p);
 	flow->scale = window_scale(skb, p);
 }
 

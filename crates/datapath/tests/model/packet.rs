@@ -92,6 +92,15 @@ impl Packet {
         !self.v4() || self.whole
     }
 
+    /// Bytes behind the header of a TCP segment, with its options as frames have them.
+    pub fn data(&self) -> usize {
+        let Body::Tcp(Segment { mss, scale, .. }) = self.body else { return 0 };
+        let fragment = if self.piece != Piece::Whole && !self.v4() { 8 } else { 0 };
+        let options = 4 * (usize::from(mss.is_some()) + usize::from(scale.is_some()));
+        let headers = if self.v4() { 20 } else { 40 } + fragment + 20 + options;
+        self.size.saturating_sub(headers)
+    }
+
     /// What a NAT needs ports for.
     pub fn protocol(&self) -> Option<Protocol> {
         match self.body {

@@ -74,7 +74,7 @@ impl Nat {
         }
         let flow = self.flows.get_mut(&id)?;
         if let Body::Tcp(segment) = &p.body {
-            flow.tcp.pod_sends(segment);
+            flow.tcp.pod_sends(segment, p.data());
         }
         flow.pod_seen = now;
         Some(flow.outside)
@@ -113,7 +113,7 @@ impl Nat {
         match self.open(&id, egress, choice)? {
             Ok(outside) => {
                 let tcp = match &p.body {
-                    Body::Tcp(segment) => Connection::opened(segment),
+                    Body::Tcp(segment) => Connection::opened(segment, p.data()),
                     _ => Connection::default(),
                 };
                 self.flows.insert(

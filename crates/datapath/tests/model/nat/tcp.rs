@@ -14,7 +14,7 @@ pub struct Connection {
     remote_opened: bool,
     remote_finished: bool,
     remote_reset: bool,
-    /// Before that: what acknowledges its SYN. Then: the highest that it acknowledged.
+    /// Before that: what acknowledges its SYN and the data in it. Then: the highest that it acknowledged.
     pub next: u32,
     /// The largest window that it can offer, in bytes.
     pub window: u32,
@@ -23,14 +23,15 @@ pub struct Connection {
 const LARGEST_SCALE: u8 = 14;
 
 impl Connection {
-    pub fn opened(segment: &Segment) -> Self {
+    /// By a SYN that carries so many bytes.
+    pub fn opened(segment: &Segment, data: usize) -> Self {
         let mut new = Connection::default();
-        new.open(segment);
+        new.open(segment, data);
         new
     }
 
-    fn open(&mut self, segment: &Segment) {
-        self.next = segment.seq.wrapping_add(1);
+    fn open(&mut self, segment: &Segment, data: usize) {
+        self.next = segment.seq.wrapping_add(1 + data as u32);
         self.window = 0xffff << segment.scale.unwrap_or(0).min(LARGEST_SCALE);
         self.pod_finished = segment.flags & FIN != 0;
         self.pod_reset = segment.flags & RST != 0;
@@ -40,14 +41,14 @@ impl Connection {
         self.pod_reset || self.remote_reset || (self.pod_finished && self.remote_finished)
     }
 
-    pub fn pod_sends(&mut self, segment: &Segment) {
+    pub fn pod_sends(&mut self, segment: &Segment, data: usize) {
         let flags = segment.flags;
         if flags & (SYN | ACK) == SYN {
             if self.closed() {
                 *self = Connection::default();
             }
             if !self.acknowledged {
-                self.open(segment);
+                self.open(segment, data);
             }
         } else if flags & ACK != 0 {
             if !self.acknowledged || (segment.ack.wrapping_sub(self.next) as i32) > 0 {

@@ -81,3 +81,22 @@ fn a_reset_is_judged_by_what_the_pod_has_acknowledged_and_by_the_window_of_its_s
         }
     });
 }
+
+/// TCP Fast Open, RFC 7413: the data is acknowledged with the SYN by whoever refuses both.
+#[test]
+fn a_syn_that_carries_data_can_be_refused() {
+    alone(|bpf| {
+        let mut node = Node::new(bpf, |_| {});
+        for (pod, outside, egress) in [(POD, OUTSIDE, EGRESS), (POD6, OUTSIDE6, EGRESS6)] {
+            node.out(&tcp(pod, outside, "S").numbers(100, 0).options(&[2, 4, 5, 180]).payload(20));
+            for (ack, verdict) in [(101, DROP), (120, DROP), (122, DROP), (121, REDIRECT)] {
+                let outcome = node.back(&tcp(outside, egress, "RA").numbers(0, ack));
+                assert_eq!(outcome.verdict, verdict, "{egress} {ack}: {:?}", outcome.counters);
+            }
+            // Sent again without the data, as a host does that was not answered.
+            node.out(&tcp(pod, outside, "S").numbers(100, 0));
+            let outcome = node.back(&tcp(outside, egress, "RA").numbers(0, 101));
+            assert_eq!(outcome.verdict, REDIRECT, "{egress}: {:?}", outcome.counters);
+        }
+    });
+}
