@@ -35,7 +35,7 @@ static __always_inline enum reason overlay_packet(struct __sk_buff *skb)
 
 	if (!settings)
 		return DROP_FOREIGN_OUTER;
-	if (!get_tunnel(skb, &node, &vni))	/* brought here by hear_link_answer */
+	if (!get_tunnel(skb, settings, &node, &vni))	/* brought here by hear_link_answer */
 		return skb->protocol == bpf_htons(PROBE_ETHERTYPE) && read_probe(skb, LINK_PROBE_ANSWER) ?
 		       PASS_NOT_IP : DROP_FOREIGN_OUTER;
 	if (!bpf_map_lookup_elem(&nodes, &node))

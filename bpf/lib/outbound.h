@@ -212,6 +212,17 @@ static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct pa
 	}
 }
 
+/* Whoever masquerades a pod towards nodes would make its node the sender of what it puts into the overlay. */
+static __always_inline bool to_overlay_port(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
+{
+	__be16 port;
+
+	if (p->protocol != IPPROTO_UDP || p->piece == LATER_FRAGMENT ||
+	    bpf_skb_load_bytes(skb, p->l4 + sizeof(port), &port, sizeof(port)) || port != settings->overlay_port)
+		return false;
+	return same(&p->dst, &settings->underlay) || bpf_map_lookup_elem(&nodes, &p->dst);
+}
+
 static __always_inline enum reason pod_packet(struct __sk_buff *skb)
 {
 	const struct settings *settings = node_settings();
@@ -223,6 +234,8 @@ static __always_inline enum reason pod_packet(struct __sk_buff *skb)
 		return reason;
 	if (!settings)
 		return DROP_KERNEL;
+	if (to_overlay_port(skb, &p, settings))
+		return DROP_OVERLAY_PORT;
 	pod = bpf_map_lookup_elem(&pods, &p.src);
 	if (!pod)
 		return stranger(&p, settings, DROP_UNKNOWN_POD);

@@ -20,18 +20,25 @@ static __always_inline bool set_tunnel(struct __sk_buff *skb, const struct addr 
 	return !bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6);
 }
 
-/* Which node sent this, and what for. */
-static __always_inline bool get_tunnel(struct __sk_buff *skb, struct addr *node, __u32 *vni)
+/* Which node sent this, and what for. False: nobody did. What came to another address than nodes send to is of no node. */
+static __always_inline bool get_tunnel(struct __sk_buff *skb, const struct settings *settings, struct addr *node, __u32 *vni)
 {
 	struct bpf_tunnel_key key = {};
+	bool here;
 
 	if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0)) {
 		map_v4(node, bpf_htonl(key.remote_ipv4));
+		here = is_v4(&settings->underlay) && key.local_ipv4 == bpf_ntohl(settings->underlay.words[3]);
 	} else if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6)) {
 		memcpy(node, key.remote_ipv6, sizeof(*node));
+		here = true;
+		for (int i = 0; i < 4; i++)	/* the key is not aligned to what same() compares */
+			here &= key.local_ipv6[i] == settings->underlay.words[i];
 	} else {
 		return false;
 	}
+	if (!here)
+		memset(node, 0, sizeof(*node));
 	*vni = key.tunnel_id;
 	return true;
 }

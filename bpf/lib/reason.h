@@ -48,7 +48,8 @@ enum reason {
 	DROP_TTL,		/* time to live used up, and the sender cannot be told */
 	DROP_TOO_BIG,		/* larger than the next link carries, and the sender cannot be told */
 	DROP_NO_ROUTE,		/* the gateway's wire has no route to the destination */
-	DROP_FOREIGN_OUTER,	/* on the overlay, from no node of this cluster */
+	DROP_OVERLAY_PORT,	/* from a pod to the overlay's port of a node, where only nodes send */
+	DROP_FOREIGN_OUTER,	/* on the overlay, from no node of this cluster, or to another address than nodes send to */
 	DROP_FOREIGN_INNER,	/* on the overlay, something that Egret does not send */
 	DROP_NOT_SERVED,	/* this node is no gateway of the source address */
 	DROP_NOT_LEASED,	/* the sending node does not lease the source port */

@@ -22,7 +22,8 @@ struct settings {
 	__u8 overlay_mac[6];	/* every node's overlay device has this one */
 	__u8 underlay_mac[6];
 	__u32 pod_flows;	/* most flows of one pod; 0: no limit */
-	__u8 pad[4];
+	__be16 overlay_port;	/* UDP */
+	__u8 pad[2];
 	struct addr underlay;	/* this node's address between nodes */
 	struct addr hop4;	/* this node as a hop: source of its ICMP errors; zero: it has none */
 	struct addr hop6;

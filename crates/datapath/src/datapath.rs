@@ -113,6 +113,7 @@ impl Datapath {
         value.pod_flows = self.config.max_flows / 2;
         value.underlay_mac = device::mac(underlay).unwrap_or_default();
         value.underlay = self.config.underlay_address.into();
+        value.overlay_port = self.config.vxlan_port.to_be();
         if fresh {
             value.hold_unknown = 1;
             value.overlay_mtu = self.overlay_mtu;

@@ -30,8 +30,10 @@ pub struct Settings {
     pub underlay_mac: [u8; 6],
     /// Most flows of one pod; 0: no limit.
     pub pod_flows: u32,
+    /// UDP port of the overlay, network byte order.
+    pub overlay_port: u16,
     /// Zero.
-    pub pad: [u8; 4],
+    pub pad: [u8; 2],
     /// This node's own underlay address.
     pub underlay: Addr,
     /// Source of this node's ICMP errors, IPv4; all zero: none.

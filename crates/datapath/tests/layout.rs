@@ -67,7 +67,7 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
         (
             "settings",
             shape!(Settings: overlay_link, underlay_link, overlay_mtu, hold_unknown, ready, overlay_mac,
-                underlay_mac, pod_flows, underlay, hop4, hop6),
+                underlay_mac, pod_flows, overlay_port, underlay, hop4, hop6),
         ),
         ("network", behind_prefix(size_of::<NetworkData>(), &[("addr", offset_of!(NetworkData, addr))])),
         ("node", shape!(Node: mac, on_link, direct)),

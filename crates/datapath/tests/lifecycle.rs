@@ -147,7 +147,7 @@ fn changes(tables: &Tables) -> Vec<Change> {
 fn life(bpf: &Path, attach: Attach) {
     block_on(async {
         let _other = node();
-        let before = run("ip", "-br link");
+        let before = links();
         let mut links = Links::open().await.unwrap();
         let pods = BTreeSet::from(["10.244.1.10".parse().unwrap()]);
         let query =
@@ -198,15 +198,24 @@ fn life(bpf: &Path, attach: Attach) {
         drop(Datapath::open(config(bpf, attach)).await.unwrap());
         remove(&bpf.join("egret"), "egret0").await.unwrap();
         ip("link del pod0");
-        let left: Vec<String> = before.lines().filter(|l| !l.contains("pod0")).map(str::to_owned).collect();
+        let left: Vec<String> = before.into_iter().filter(|name| !name.starts_with("pod0")).collect();
         nothing_is_left(bpf, &left);
         remove(&bpf.join("egret"), "egret0").await.unwrap();
         nothing_is_left(bpf, &left);
     });
 }
 
+/// The names of all links. Whether they are up is the kernel's matter, and takes it a moment.
+fn links() -> Vec<String> {
+    run("ip", "-br link")
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
 fn nothing_is_left(bpf: &Path, links: &[String]) {
-    assert_eq!(run("ip", "-br link").lines().collect::<Vec<_>>(), links);
+    assert_eq!(self::links(), links);
     assert_eq!(run("nft", "list tables"), "");
     assert_eq!(run("tc", "qdisc show").matches("clsact").count(), 0);
     assert_eq!(std::fs::read_dir(bpf.join("egret")).unwrap().count(), 0);
@@ -253,7 +262,7 @@ fn what_the_kernel_cannot_hold_is_named() {
 fn what_another_version_left_is_refused_and_can_be_removed(bpf: &Path, attach: Attach) {
     block_on(async {
         let _other = node();
-        let links: Vec<String> = run("ip", "-br link").lines().map(str::to_owned).collect();
+        let links = links();
         let mut datapath = Datapath::open(config(bpf, attach)).await.unwrap();
         datapath.attach_pod(nix::net::if_::if_nametoindex("pod0").unwrap()).unwrap();
         drop(datapath);

@@ -34,6 +34,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     pub on: Interfaces,
     refuses: bool,
+    overlay_comes_to: Addr,
     settings: Array<MapData, layout::Settings>,
     counters: PerCpuArray<MapData, layout::Counter>,
     inside: LpmTrie<MapData, NetworkData, u32>,
@@ -63,6 +64,7 @@ pub struct Kernel {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tunnel {
     pub node: Addr,
+    pub local: Addr,
     pub vni: u32,
     pub refuse: u32,
     /// Of a packet that was seen: its index in the list of verdicts.
@@ -135,6 +137,7 @@ impl Kernel {
         Kernel {
             on,
             refuses: false,
+            overlay_comes_to: Addr::default(),
             settings: typed(&mut ebpf, "settings"),
             counters: typed(&mut ebpf, "counters"),
             inside: typed(&mut ebpf, "inside"),
@@ -164,6 +167,7 @@ impl Kernel {
     /// Makes the maps hold exactly this.
     pub fn fill(&mut self, world: &World) {
         self.refuses = world.kernel_refuses;
+        self.overlay_comes_to = world.overlay_comes_to.map(Addr::from).unwrap_or_default();
         self.fate.set(0, Fate { now: now().into(), dice: 1 }, 0).unwrap();
         self.settings.set(0, world.settings, 0).unwrap();
         clear_trie(&mut self.inside);
@@ -224,7 +228,8 @@ impl Kernel {
 
     /// Runs a program on a frame that comes in, or goes out, by an interface.
     pub fn run(&mut self, program: &str, link: u32, came_by: Option<(IpAddr, u32)>, frame: &[u8]) -> Outcome {
-        let tunnel = came_by.map(|(node, vni)| Tunnel { node: node.into(), vni, ..Tunnel::default() });
+        let local = self.overlay_comes_to;
+        let tunnel = came_by.map(|(node, vni)| Tunnel { node: node.into(), local, vni, ..Tunnel::default() });
         let refuse = u32::from(self.refuses);
         self.tunnel.set(0, Tunnel { refuse, ..tunnel.unwrap_or_default() }, 0).unwrap();
         self.tunnel.set(1, Tunnel::default(), 0).unwrap();

@@ -5,6 +5,7 @@
 
 struct tunnel {
 	struct addr node;
+	struct addr local;	/* of a packet that comes: where it came to; zero: the node's address between nodes */
 	__u32 vni;		/* 0: none */
 	__u32 refuse;		/* of a packet that comes: the kernel refuses to redirect it */
 	__u32 verdict;		/* of a packet that was seen */
@@ -108,24 +109,36 @@ static __noinline long copied(struct __sk_buff *skb, __u32 link)
 
 #include "../../../../bpf/egret.bpf.c"
 
-static __always_inline void come(struct __sk_buff *skb)
+/* Where the packet came to. */
+static __always_inline const struct addr *came_to(const struct tunnel *from)
+{
+	const struct settings *settings = node_settings();
+
+	return unspecified(&from->local) && settings ? &settings->underlay : &from->local;
+}
+
+static __noinline void come(struct __sk_buff *skb)
 {
 	struct tunnel *from = tunnel_of(CAME_BY);
 	struct bpf_tunnel_key key = {};
+	const struct addr *local;
 
 	if (!from || !from->vni)
 		return;
+	local = came_to(from);
 	key.tunnel_id = from->vni;
 	if (is_v4(&from->node)) {
 		key.local_ipv4 = bpf_ntohl(from->node.words[3]);
+		key.remote_ipv4 = bpf_ntohl(local->words[3]);
 		bpf_skb_set_tunnel_key(skb, &key, sizeof(key), 0);
 	} else {
 		memcpy(key.local_ipv6, &from->node, sizeof(key.local_ipv6));
+		memcpy(key.remote_ipv6, local, sizeof(key.remote_ipv6));
 		bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6);
 	}
 }
 
-static __always_inline void leave(struct __sk_buff *skb)
+static __noinline void leave(struct __sk_buff *skb)
 {
 	struct tunnel *to = tunnel_of(LEAVES_BY);
 	struct bpf_tunnel_key key = {};
@@ -144,7 +157,8 @@ static __always_inline void leave(struct __sk_buff *skb)
 	} else {
 		return;
 	}
-	to->vni = key.tunnel_id;
+	if (key.tunnel_ttl)	/* else it is the tunnel that the packet came by */
+		to->vni = key.tunnel_id;
 }
 
 static __always_inline void note(enum reason reason)

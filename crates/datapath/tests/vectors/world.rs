@@ -28,6 +28,8 @@ pub struct World {
     pub on: Interfaces,
     /// The kernel refuses to redirect.
     pub kernel_refuses: bool,
+    /// Where packets of the overlay come to; `None`: this node's address between nodes.
+    pub overlay_comes_to: Option<IpAddr>,
     /// ICMP errors that were sent in this second already.
     pub complaints: u32,
     pub settings: layout::Settings,
@@ -57,6 +59,8 @@ pub fn net(text: &str) -> IpNet {
 
 /// Addresses that leave by the overlay, one of each family.
 pub const EGRESS: [&str; 2] = ["10.10.0.11", "fd00:10:10::11"];
+/// UDP port of the overlay.
+pub const OVERLAY_PORT: u16 = 8474;
 /// Who the node is when it sends errors.
 pub const HOPS: [&str; 2] = ["10.0.0.1", "fd00::1"];
 /// The one port that the node has of each address.
@@ -72,6 +76,7 @@ impl World {
         World {
             on,
             kernel_refuses: false,
+            overlay_comes_to: None,
             complaints: 0,
             settings: layout::Settings {
                 overlay_link: on.overlay,
@@ -81,6 +86,7 @@ impl World {
                 overlay_mac: mac("overlay"),
                 underlay_mac: mac("underlay"),
                 underlay: addr("10.0.0.1").into(),
+                overlay_port: OVERLAY_PORT.to_be(),
                 hop4: addr(HOPS[0]).into(),
                 hop6: addr(HOPS[1]).into(),
                 ..layout::Settings::default()

@@ -8,27 +8,32 @@ use crate::harness::{DEADLINE, Host, Lab, SMALL};
 
 /// Other addresses, for pods of the namespace `peer`.
 const PEER: [&str; 2] = ["10.10.0.98", "fd00:10:10::2000"];
-const WORDS: u16 = 7200;
+pub const WORDS: u16 = 7200;
 
 /// A socket of a pod, and where the outside sees it.
-struct Caller {
+pub struct Caller {
     pod: Host,
     socket: UdpSocket,
-    seen: SocketAddr,
+    server: SocketAddr,
+    pub seen: SocketAddr,
 }
 
 impl Caller {
     /// Asks a server of [`serve_endpoints`] how it sees the socket, as STUN does.
-    fn new(pod: &Host, server: SocketAddr) -> Caller {
-        let (socket, seen) = pod.wait(move || {
-            let socket = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
-            socket.set_read_timeout(Some(DEADLINE)).unwrap();
-            socket.send_to(b"where am I?", server).unwrap();
-            let mut buffer = [0; 64];
-            let size = socket.recv(&mut buffer).unwrap();
-            (socket, String::from_utf8_lossy(&buffer[..size]).parse().unwrap())
-        });
-        Caller { pod: pod.clone(), socket, seen }
+    pub fn new(pod: &Host, server: SocketAddr) -> Caller {
+        let bind = move || UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+        let mut caller = Caller { pod: pod.clone(), socket: pod.wait(bind), server, seen: server };
+        caller.seen = caller.asked_again();
+        caller
+    }
+
+    /// How the server sees it now.
+    pub fn asked_again(&self) -> SocketAddr {
+        self.socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        self.socket.send_to(b"where am I?", self.server).unwrap();
+        let mut buffer = [0; 64];
+        let size = self.socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..size]).parse().unwrap()
     }
 
     /// Says who it is to this address until `heard` holds one of another's words, and returns who said them.
@@ -50,7 +55,7 @@ impl Caller {
 }
 
 /// Tells each datagram's sender, as a STUN server would, by which address and port it sees it.
-fn serve_endpoints(host: &Host) {
+pub fn serve_endpoints(host: &Host) {
     let (ready, is_ready) = std::sync::mpsc::channel();
     host.run(move || {
         let socket = UdpSocket::bind(("::", WORDS)).unwrap();

@@ -5,6 +5,7 @@
 
 mod api_server;
 mod applications;
+mod attackers;
 mod diagnosis;
 mod dialects;
 mod exchange;

@@ -4,6 +4,8 @@ use super::Generator;
 use crate::nat::Nat;
 use crate::packet::{ACK, Body, FIN, PSH, Protocol, Quote, RST, SYN, at};
 use crate::step::{Place, Step};
+use crate::universe::NODES;
+use crate::world::{OVERLAY_PORT, addr};
 
 impl Generator {
     pub fn outward(&mut self, nat: &Nat) -> Step {
@@ -31,6 +33,10 @@ impl Generator {
                     base,
                 );
                 self.packet(pod, remote, Body::Tcp(segment))
+            }
+            1 if pod.is_ipv4() && self.dice.percent(2) => {
+                let node = addr(self.dice.pick(&NODES[..3]));
+                self.packet(pod, at(node, OVERLAY_PORT), Body::Udp)
             }
             1 => self.packet(pod, remote, Body::Udp),
             2 => self.packet(pod, at(remote_ip, 0), Body::Ping),

@@ -15,6 +15,9 @@ pub const LINK_MTU: u16 = 1500;
 impl Nat {
     pub fn pod_sends(&mut self, link: u32, p: &Packet, choice: &Choice) -> Result<Answer, String> {
         let only = |verdict| Ok(Answer::only(verdict));
+        if self.is_overlay(p) {
+            return only("DROP_OVERLAY_PORT");
+        }
         let inside = self.inside(p.dst.ip());
         let pod = match self.world.pods.get(&p.src.ip()).copied() {
             Some(pod) if pod.link == link => pod,
@@ -34,6 +37,13 @@ impl Nat {
             Body::Rest(_) => Ok(self.pod_continues(&pod, p)),
             _ => self.pod_speaks(&pod, p, choice),
         }
+    }
+
+    /// A datagram to where nodes receive what is in the overlay.
+    fn is_overlay(&self, p: &Packet) -> bool {
+        let settings = &self.world.settings;
+        let node = settings.underlay == p.dst.ip().into() || self.world.nodes.contains_key(&p.dst.ip());
+        node && p.body == Body::Udp && p.dst.port() == u16::from_be(settings.overlay_port)
     }
 
     fn pod_speaks(&mut self, pod: &PodValue, p: &Packet, choice: &Choice) -> Result<Answer, String> {

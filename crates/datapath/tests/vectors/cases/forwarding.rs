@@ -68,6 +68,12 @@ pub fn cases() -> Vec<Case> {
         at_gateway("not from a node of the cluster, IPv6 underlay", udp(FROM, OUTSIDE))
             .came_by("fd00::66 to-wire")
             .is("DROP_FOREIGN_OUTER"),
+        at_gateway("to another address of the gateway than nodes send to", udp(FROM, OUTSIDE))
+            .given(|w| {
+                w.gateway();
+                w.overlay_comes_to = Some(crate::world::addr("10.10.0.104"));
+            })
+            .is("DROP_FOREIGN_OUTER"),
         case("by no tunnel at all", FROM_OVERLAY, udp(FROM, OUTSIDE)).given(gateway).is("DROP_FOREIGN_OUTER"),
         at_gateway("a network identifier that is not Egret's", udp(FROM, OUTSIDE))
             .came_by("10.0.0.4 1")

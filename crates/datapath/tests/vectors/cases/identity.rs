@@ -29,6 +29,35 @@ pub fn cases() -> Vec<Case> {
             .is("PASS_INSIDE"),
         case("a selected pod inside the cluster, IPv6", FROM_POD, udp(POD6, "[fd00:10:244:2::20]:53"))
             .is("PASS_INSIDE"),
+        case("a selected pod speaks on the overlay", FROM_POD, udp(POD, "10.0.0.4:8474"))
+            .is("DROP_OVERLAY_PORT"),
+        case(
+            "an unselected pod speaks on the overlay",
+            FROM_OTHER_POD,
+            udp("10.244.1.9:41000", "10.0.0.5:8474"),
+        )
+        .is("DROP_OVERLAY_PORT"),
+        case(
+            "an unknown pod speaks on the overlay, IPv6",
+            FROM_POD,
+            udp("[fd00:10:244:1::77]:41000", "[fd00::4]:8474"),
+        )
+        .is("DROP_OVERLAY_PORT"),
+        case("a pod speaks on the overlay to its own node", FROM_POD, udp(POD, "10.0.0.1:8474"))
+            .given(|w| w.nodes.clear())
+            .is("DROP_OVERLAY_PORT"),
+        case(
+            "a pod with another's address speaks on the overlay",
+            FROM_POD,
+            udp("10.244.1.9:1", "10.0.0.4:8474"),
+        )
+        .is("DROP_OVERLAY_PORT"),
+        case("a pod speaks on the overlay in pieces", FROM_POD, udp(POD, "10.0.0.4:8474").fragment(0, true))
+            .is("DROP_OVERLAY_PORT"),
+        case("by that port to another pod", FROM_POD, udp(POD, "10.244.2.20:8474")).is("PASS_INSIDE"),
+        case("by that port to the outside", FROM_OTHER_POD, udp("10.244.1.9:41000", "198.51.100.9:8474"))
+            .is("PASS_UNSELECTED"),
+        case("by TCP to that port of a node", FROM_POD, tcp(POD, "10.0.0.4:8474", "S")).is("PASS_INSIDE"),
         case("neighbour discovery of a selected pod", FROM_POD, who_has6("fd00:10:244:1::10", "fe80::1"))
             .is("PASS_INSIDE"),
         case("a destination that no rule names", FROM_POD, tcp(POD, "192.0.2.9:443", "S"))
