@@ -1,7 +1,8 @@
 //! This node: what is known, what its kernel holds, and the step from the one to the other.
 //!
-//! Nothing here waits or asks the time. Every event by which the plan may change ends in [`Node::step`], which plans all
-//! anew and applies the difference; so events may come in any order, twice, or not at all for a while.
+//! Nothing here waits or asks the time. Every event by which the plan may change ends in [`Node::step`], which plans
+//! what may be other than before and applies the difference; so events may come in any order, twice, or not at all for
+//! a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use egret_datapath::{LinkSnapshot, Role};
 use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
-use egret_plan::{Change, ClusterSettings, Local, NodePlan, Steering, Underlay, World, diff};
+use egret_plan::{Affected, Change, ClusterSettings, Local, NodePlan, Steering, Underlay, World, diff};
 use egret_store::Changes;
 
 use crate::announcements::{Announcements, newly_held};
@@ -59,6 +60,13 @@ pub(crate) struct InForce {
     pub digests: Digests,
 }
 
+/// What a plan was made from besides the world.
+struct Basis {
+    /// Gateways taken for alive at first, the node itself among them if it can carry packets.
+    living: BTreeSet<String>,
+    local: Local,
+}
+
 /// One node and its kernel.
 pub(crate) struct Node<K> {
     setup: Setup,
@@ -77,6 +85,10 @@ pub(crate) struct Node<K> {
     actual: Tables,
     /// The plan made last, in force or not.
     plan: Arc<NodePlan>,
+    /// What it was made from besides the world.
+    basis: Option<Basis>,
+    /// What of it may be another by what happened since.
+    affected: Affected,
     /// Other nodes that a gateway asks, to tell the death of its peers from being cut off itself.
     witnesses: BTreeMap<String, IpAddr>,
     isolation: Isolation,
@@ -112,6 +124,8 @@ impl<K: Kernel> Node<K> {
             flows: 0,
             actual,
             plan: Arc::default(),
+            basis: None,
+            affected: Affected::Everything,
             witnesses: BTreeMap::new(),
             isolation: Isolation::default(),
             in_force: None,
@@ -127,16 +141,17 @@ impl<K: Kernel> Node<K> {
         }
     }
 
-    /// The store changed. False if this node's plan cannot change by it.
+    /// The store changed. False if this node has nothing to do or to say by it.
     pub(crate) fn objects(&mut self, batch: Changes) -> bool {
         let digests = Digests { objects: batch.objects_digest, addresses: batch.addresses_digest };
-        let mut news = !batch.deleted.is_empty() || self.digests != digests;
         for key in &batch.deleted {
             self.world.delete(key);
+            self.affected = Affected::Everything;
         }
         for object in batch.applied {
-            news |= self.world.apply(Arc::unwrap_or_clone(object));
+            self.affected.add(self.world.apply_shared(object));
         }
+        let news = self.digests != digests || self.affected != Affected::Nothing;
         self.digests = digests;
         news
     }
@@ -145,6 +160,7 @@ impl<K: Kernel> Node<K> {
     pub(crate) fn links(&mut self, links: LinkSnapshot) {
         self.pods.update(&links);
         self.links = Some(links);
+        self.affected = Affected::Everything;
         self.attach();
         // Others must stop sending here before anything else is thought about.
         if self.ready && !self.can_carry(&self.actual.served) {
@@ -163,6 +179,7 @@ impl<K: Kernel> Node<K> {
         }
         let news = self.verdict != verdict;
         self.verdict = verdict;
+        self.affected = Affected::Everything;
         news
     }
 
@@ -178,6 +195,7 @@ impl<K: Kernel> Node<K> {
             tracing::info!(gateway = name, "packets without tunnel get through");
         }
         self.working = working;
+        self.affected = Affected::Everything;
     }
 
     /// Asks how many flows were opened; true if that is reason to ask for more ports before the next sweep.
@@ -219,13 +237,61 @@ impl<K: Kernel> Node<K> {
 
     /// Plans, and applies what differs.
     pub(crate) fn step(&mut self, now: Instant) -> Took {
+        self.isolation = self.isolation.next(&self.verdict, &self.plan.probes, &self.witnesses, now);
+        self.step_for_ports(now).unwrap_or_else(|| self.step_for_everything(now))
+    }
+
+    /// A step by which nothing changes but ports, as most under load do: its cost depends on how many, not on how much
+    /// there is. `None` if more may have changed.
+    fn step_for_ports(&mut self, now: Instant) -> Option<Took> {
+        let begun = Instant::now();
+        let basis = self.basis.as_ref()?;
+        let calm = self.begun && !self.verify && self.failures.is_empty() && self.unmet.is_none();
+        if !calm || basis.living != self.living() {
+            return None;
+        }
+        let part = match &self.affected {
+            Affected::Everything => return None,
+            Affected::Nothing => self.plan.part(&BTreeSet::new()),
+            Affected::Ports(addresses) => self.plan.again(&self.world, &basis.local, addresses)?,
+        };
+        self.affected = Affected::Nothing;
+        let mut took = Took { plan: begun.elapsed(), ..Took::default() };
+        let changes = diff(&self.actual.part(&part.addresses), &part.tables);
+        took.changes = changes.len();
+        let before = self.plan.part(&part.addresses);
+        // The plan must be nobody else's to be changed where it is.
+        let told = self.in_force.take().map(|in_force| in_force.digests);
+        Arc::make_mut(&mut self.plan).put(part.clone());
+        if !changes.is_empty() {
+            let begun = Instant::now();
+            if self.apply(&changes) {
+                self.actual.put(&part.addresses, part.tables);
+            }
+            took.apply = Some(begun.elapsed());
+        }
+        self.in_force = match self.failures.is_empty() {
+            true => Some(InForce { plan: self.plan.clone(), digests: self.digests.clone() }),
+            false => told.map(|digests| {
+                let mut plan = NodePlan::clone(&self.plan);
+                plan.put(before);
+                InForce { plan: Arc::new(plan), digests }
+            }),
+        };
+        self.conclude(None, now);
+        Some(took)
+    }
+
+    fn step_for_everything(&mut self, now: Instant) -> Took {
         let begun = Instant::now();
         let mut took = Took::default();
-        self.isolation = self.isolation.next(&self.verdict, &self.plan.probes, &self.witnesses, now);
         let plan = match self.planned() {
-            Ok(plan) => plan,
+            Ok((plan, basis)) => {
+                (self.basis, self.affected) = (Some(basis), Affected::Nothing);
+                plan
+            }
             Err(unmet) => {
-                self.unmet = Some(unmet);
+                (self.basis, self.unmet) = (None, Some(unmet));
                 return took;
             }
         };
@@ -247,16 +313,28 @@ impl<K: Kernel> Node<K> {
         took.changes = changes.len();
         if !changes.is_empty() || !self.failures.is_empty() {
             let begun = Instant::now();
-            self.apply(&changes);
+            if self.apply(&changes) {
+                self.actual = self.plan.tables.clone();
+            }
             took.apply = Some(begun.elapsed());
         }
         if self.failures.is_empty() {
             self.in_force = Some(InForce { plan: self.plan.clone(), digests: self.digests.clone() });
-            self.ask();
         }
         self.begun = true;
+        self.conclude(Some(&before), now);
+        took
+    }
+
+    /// What every step ends with. `before`: the addresses that were served, where others may be now.
+    fn conclude(&mut self, before: Option<&BTreeMap<IpAddr, ServedEntry>>, now: Instant) {
+        if self.failures.is_empty() {
+            self.ask();
+        }
         self.attach();
-        self.hand_over(&before, now);
+        if let Some(before) = before {
+            self.hand_over(before, now);
+        }
         match self.failures.is_empty() && self.attachments.failures().next().is_none() {
             true => self.retry.succeeded(),
             false => self.retry.failed(now),
@@ -265,10 +343,19 @@ impl<K: Kernel> Node<K> {
         if ready != self.ready {
             self.set_ready(ready);
         }
-        took
     }
 
-    fn planned(&self) -> Result<NodePlan, String> {
+    /// Gateways that answer, and the node itself if it can carry packets as its kernel is now.
+    fn living(&self) -> BTreeSet<String> {
+        let mut living = self.verdict.alive.clone();
+        match self.can_carry(&self.actual.served) {
+            true => living.insert(self.setup.node.clone()),
+            false => living.remove(&self.setup.node),
+        };
+        living
+    }
+
+    fn planned(&self) -> Result<(NodePlan, Basis), String> {
         let node = &self.setup.node;
         if !self.world.nodes().contains_key(node) {
             return Err(format!("the store has no Node {node}: check --node, or add the manifest"));
@@ -277,25 +364,23 @@ impl<K: Kernel> Node<K> {
         let underlay = links.underlay.as_ref().ok_or_else(|| {
             format!("no interface has the InternalIP of Node {node}: correct the address or the manifest")
         })?;
-        let plan = |living: &BTreeSet<String>| {
-            egret_plan::node::plan(&self.world, &self.setup.cluster, &self.local(links, underlay, living))
-        };
-        let mut living = self.verdict.alive.clone();
-        let itself = |living: &mut BTreeSet<String>, alive: bool| match alive {
-            true => living.insert(node.clone()),
-            false => living.remove(node),
-        };
-        itself(&mut living, self.can_carry(&self.actual.served));
-        let mut made = plan(&living);
+        let plan = |local: &Local| egret_plan::node::plan(&self.world, &self.setup.cluster, local);
+        let living = self.living();
+        let mut local = self.local(links, underlay, &living);
+        let mut made = plan(&local);
         // Only the plan tells which wires matter and whom to ask. Who has not been judged yet is taken for alive:
         // to lose a few packets to the dead costs less than to take addresses from the living.
         let mut better = living.clone();
         better.extend(made.probes.keys().filter(|name| !self.verdict.dead.contains(*name)).cloned());
-        itself(&mut better, self.can_carry(&made.tables.served));
+        match self.can_carry(&made.tables.served) {
+            true => better.insert(node.clone()),
+            false => better.remove(node),
+        };
         if better != living {
-            made = plan(&better);
+            local.alive = better;
+            made = plan(&local);
         }
-        Ok(made)
+        Ok((made, Basis { living, local }))
     }
 
     fn local(&self, links: &LinkSnapshot, underlay: &Underlay, living: &BTreeSet<String>) -> Local {
@@ -344,12 +429,10 @@ impl<K: Kernel> Node<K> {
         }
     }
 
-    fn apply(&mut self, changes: &[Change]) {
+    /// Makes changes; false if not all could be made.
+    fn apply(&mut self, changes: &[Change]) -> bool {
         match self.kernel.apply(changes) {
-            Ok(()) => {
-                self.actual = self.plan.tables.clone();
-                self.failures.clear();
-            }
+            Ok(()) => self.failures.clear(),
             Err(error) => {
                 if self.failures != error.failures {
                     tracing::error!("{error}");
@@ -360,6 +443,7 @@ impl<K: Kernel> Node<K> {
                 self.actual.guard = egret_plan::tables::Guard::default();
             }
         }
+        self.failures.is_empty()
     }
 
     /// Announces the addresses that came, once everything is in place to carry their packets.
@@ -482,7 +566,7 @@ impl<K: Kernel> Node<K> {
     /// What the node waits for, in words.
     pub(crate) fn waiting(&self) -> Vec<String> {
         let failed = self.failures.iter().chain(self.attachments.failures());
-        self.unmet.iter().chain(failed).chain(&self.plan.waiting).cloned().collect()
+        self.unmet.iter().chain(failed).chain(self.plan.waits()).cloned().collect()
     }
 }
 

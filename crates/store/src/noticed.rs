@@ -1,9 +1,12 @@
-//! Which of Egret's own files may have changed since they were read: a store has a file for every record, too many to
-//! look at each time. People's manifests are few, and are always looked at.
+//! Which files may have changed since they were read: a store has a file for every record, too many to look at each time.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::manifests::is_manifest;
+use crate::records::{OWN, PROGRESS, RECORDS, STATUS};
 
 /// What the watch and this process's own writes tell. All clones are one.
 #[derive(Clone, Debug)]
@@ -14,8 +17,23 @@ pub(crate) struct Noticed(Arc<Mutex<Changed>>);
 pub(crate) enum Changed {
     /// Perhaps anything.
     Everything,
-    /// Only these, by their paths below Egret's own directory.
+    /// Only these, by their paths below the store's directory.
     Files(BTreeSet<PathBuf>),
+}
+
+/// What a path is to those who read the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// Nobody reads it.
+    Nothing,
+    /// It is read by those who ask for it.
+    Asked,
+    /// A file that is read.
+    File,
+    /// A file that is read when there is another reason to: only its writer needs it.
+    Quiet,
+    /// Perhaps a directory, which may bring or take many files.
+    Several,
 }
 
 impl Noticed {
@@ -24,15 +42,19 @@ impl Noticed {
         Self(Arc::new(Mutex::new(Changed::Everything)))
     }
 
-    /// A file has changed, if it is one: a directory may bring or take many.
-    pub(crate) fn change(&self, file: &Path) {
-        match file.extension().is_some_and(|extension| extension == "json") {
-            true => match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+    /// A file or directory has changed, by its path below the store's directory. Returns whether readers should look.
+    pub(crate) fn change(&self, path: &Path) -> bool {
+        let meaning = meaning(path);
+        match meaning {
+            Meaning::Nothing | Meaning::Asked => {}
+            Meaning::File | Meaning::Quiet => match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            {
                 Changed::Everything => {}
-                Changed::Files(files) => drop(files.insert(file.to_owned())),
+                Changed::Files(files) => drop(files.insert(path.to_owned())),
             },
-            false => self.everything(),
+            Meaning::Several => self.everything(),
         }
+        !matches!(meaning, Meaning::Nothing | Meaning::Quiet)
     }
 
     /// Changes may have been missed.
@@ -44,5 +66,77 @@ impl Noticed {
     pub(crate) fn take(&self) -> Changed {
         let mut changed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *changed, Changed::Files(BTreeSet::new()))
+    }
+}
+
+fn meaning(path: &Path) -> Meaning {
+    let parts: Vec<&OsStr> = path.iter().collect();
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    match parts[..] {
+        [own, part, ..] if own == OWN => match is_json {
+            true if part == RECORDS => Meaning::File,
+            true if part == STATUS => Meaning::Quiet,
+            true if part == PROGRESS => Meaning::Asked,
+            false if part == RECORDS || part == STATUS => Meaning::Several,
+            _ => Meaning::Nothing,
+        },
+        [own] if own == OWN => Meaning::Several,
+        // Config maps are mounted as links into a directory that is replaced.
+        _ if parts.iter().any(|part| *part == "..data") => Meaning::Several,
+        _ if parts.iter().any(|part| part.as_encoded_bytes().starts_with(b".")) => Meaning::Nothing,
+        _ if is_manifest(path) => Meaning::File,
+        _ if path.extension().is_none() => Meaning::Several,
+        _ => Meaning::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_read_wakes_and_is_looked_at() {
+        for (path, wakes, looked_at) in [
+            ("a.yaml", true, Some("a.yaml")),
+            ("team/b.json", true, Some("team/b.json")),
+            ("team.d/b.yml", true, Some("team.d/b.yml")),
+            ("team", true, None),
+            ("..data", true, None),
+            ("team/..data", true, None),
+            ("", true, None),
+            (".egret/records/EgressNode/n.json", true, Some(".egret/records/EgressNode/n.json")),
+            (".egret/records/EgressNode", true, None),
+            (".egret/status/Egress/_/x.json", false, Some(".egret/status/Egress/_/x.json")),
+        ] {
+            let noticed = Noticed::new();
+            noticed.take();
+            assert_eq!(noticed.change(Path::new(path)), wakes, "{path}");
+            let expected = looked_at.map_or(Changed::Everything, |file| Changed::Files([file.into()].into()));
+            assert_eq!(noticed.take(), expected, "{path}");
+        }
+        for (path, wakes) in [
+            (".a.yaml.swp", false),
+            ("team/.a.yaml", false),
+            ("notes.txt", false),
+            (".egret/controller.json", true),
+            (".egret/controller.lock", false),
+            (".egret/tmp/x", false),
+            (".egret/accepted/0.json", false),
+        ] {
+            let noticed = Noticed::new();
+            noticed.take();
+            assert_eq!(noticed.change(Path::new(path)), wakes, "{path}");
+            assert_eq!(noticed.take(), Changed::Files(BTreeSet::new()), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_everything_stays_so_until_it_is_taken() {
+        let noticed = Noticed::new();
+        noticed.change(Path::new("a.yaml"));
+        assert_eq!(noticed.take(), Changed::Everything);
+        noticed.change(Path::new("a.yaml"));
+        noticed.change(Path::new("a.yaml"));
+        assert_eq!(noticed.take(), Changed::Files(["a.yaml".into()].into()));
     }
 }

@@ -109,6 +109,29 @@ proptest! {
     }
 
     #[test]
+    fn a_node_plans_ports_again_as_from_scratch(
+        start in strategy::cluster(),
+        story in prop::collection::vec((prop_oneof![4 => strategy::flows(), 1 => strategy::event()], 0..4u8, 1..=6u8), 1..16),
+    ) {
+        let mut cluster = start;
+        for (event, turn, n) in story {
+            event.happen(&mut cluster);
+            // Every agent and the controller are as slow as chance has it; each plan is compared.
+            match turn {
+                0 => drop(cluster.controller()),
+                1 | 2 => {
+                    let node = format!("node-{n}");
+                    if cluster.world.nodes().contains_key(&node) && !cluster.off.contains(&node) {
+                        cluster.agent(&node);
+                    }
+                }
+                _ => cluster.settle(),
+            }
+        }
+        cluster.settle();
+    }
+
+    #[test]
     fn nobody_changes_another_namespaces_plan(cluster in strategy::cluster(), writes in prop::collection::vec(strategy::write_in(1), 1..5)) {
         let mut after = cluster.clone();
         for write in &writes {
