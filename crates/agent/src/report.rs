@@ -79,7 +79,8 @@ pub(crate) fn differs(old: &EgressNodeSpec, new: &EgressNodeSpec) -> bool {
 
 /// Whether a record tells nothing after another but what the node has seen.
 fn only_seen(old: &EgressNodeSpec, new: &EgressNodeSpec) -> bool {
-    let (observed_objects, observed_addresses) = (old.observed_objects.clone(), old.observed_addresses.clone());
+    let (observed_objects, observed_addresses) =
+        (old.observed_objects.clone(), old.observed_addresses.clone());
     !differs(old, &EgressNodeSpec { observed_objects, observed_addresses, ..new.clone() })
 }
 
@@ -178,7 +179,8 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        let seen = |digest: &str, flows| EgressNodeSpec { observed_addresses: digest.into(), ..spec(flows, &[]) };
+        let seen =
+            |digest: &str, flows| EgressNodeSpec { observed_addresses: digest.into(), ..spec(flows, &[]) };
         let begun = Instant::now();
         sender.send_replace(Some(seen("a", 1)));
         written(1).await;

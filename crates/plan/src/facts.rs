@@ -111,7 +111,8 @@ pub(crate) fn reaches<'a>(
 impl Report {
     /// Nothing differs that other nodes plan by, but which ports are programmed.
     pub(crate) fn same_but_for_ports(&self, other: &Report) -> bool {
-        let Report { underlay, mac, wires, links, ready, programmed: _, ports: _, holds: _, holders: _ } = self;
+        let Report { underlay, mac, wires, links, ready, programmed: _, ports: _, holds: _, holders: _ } =
+            self;
         (underlay, mac, wires, links, ready)
             == (&other.underlay, &other.mac, &other.wires, &other.links, &other.ready)
     }

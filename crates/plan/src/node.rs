@@ -272,7 +272,8 @@ impl<'a> Planner<'a> {
             let source = match self.sources.get(lease.node.as_str()) {
                 Some(source) => *source,
                 None => {
-                    let source = if lease.node == self.local.node { Some(own) } else { self.underlay(&lease.node) };
+                    let source =
+                        if lease.node == self.local.node { Some(own) } else { self.underlay(&lease.node) };
                     self.sources.insert(&lease.node, source);
                     source
                 }

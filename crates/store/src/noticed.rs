@@ -21,19 +21,22 @@ pub(crate) enum Changed {
     Files(BTreeSet<PathBuf>),
 }
 
-/// What a path is to those who read the store.
+/// What a change at a path means to those who read the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    /// Nobody reads it.
-    Nothing,
-    /// It is read by those who ask for it.
-    Asked,
-    /// A file that is read.
-    File,
-    /// A file that is read when there is another reason to: only its writer needs it.
-    Quiet,
-    /// Perhaps a directory, which may bring or take many files.
-    Several,
+struct Meaning {
+    /// They should look now; else when there is another reason to.
+    wakes: bool,
+    look: Look,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// At no file that is kept in mind.
+    AtNothing,
+    /// At this file.
+    AtIt,
+    /// At everything: it may be a directory, which may bring or take many files.
+    AtEverything,
 }
 
 impl Noticed {
@@ -44,17 +47,16 @@ impl Noticed {
 
     /// A file or directory has changed, by its path below the store's directory. Returns whether readers should look.
     pub(crate) fn change(&self, path: &Path) -> bool {
-        let meaning = meaning(path);
-        match meaning {
-            Meaning::Nothing | Meaning::Asked => {}
-            Meaning::File | Meaning::Quiet => match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-            {
+        let Meaning { wakes, look } = meaning(path);
+        match look {
+            Look::AtNothing => {}
+            Look::AtIt => match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
                 Changed::Everything => {}
                 Changed::Files(files) => drop(files.insert(path.to_owned())),
             },
-            Meaning::Several => self.everything(),
+            Look::AtEverything => self.everything(),
         }
-        !matches!(meaning, Meaning::Nothing | Meaning::Quiet)
+        wakes
     }
 
     /// Changes may have been missed.
@@ -71,23 +73,22 @@ impl Noticed {
 
 fn meaning(path: &Path) -> Meaning {
     let parts: Vec<&OsStr> = path.iter().collect();
-    let is_json = path.extension().is_some_and(|extension| extension == "json");
-    match parts[..] {
-        [own, part, ..] if own == OWN => match is_json {
-            true if part == RECORDS => Meaning::File,
-            true if part == STATUS => Meaning::Quiet,
-            true if part == PROGRESS => Meaning::Asked,
-            false if part == RECORDS || part == STATUS => Meaning::Several,
-            _ => Meaning::Nothing,
-        },
-        [own] if own == OWN => Meaning::Several,
+    let extension = path.extension();
+    let file = if extension.is_some_and(|e| e == "json") { Look::AtIt } else { Look::AtEverything };
+    let (wakes, look) = match parts[..] {
+        [own, part, ..] if own == OWN && part == RECORDS => (true, file),
+        // Only their writer needs them.
+        [own, part, ..] if own == OWN && part == STATUS => (false, file),
+        [own, part, ..] if own == OWN => (part == PROGRESS, Look::AtNothing),
+        [own] if own == OWN => (true, Look::AtEverything),
         // Config maps are mounted as links into a directory that is replaced.
-        _ if parts.iter().any(|part| *part == "..data") => Meaning::Several,
-        _ if parts.iter().any(|part| part.as_encoded_bytes().starts_with(b".")) => Meaning::Nothing,
-        _ if is_manifest(path) => Meaning::File,
-        _ if path.extension().is_none() => Meaning::Several,
-        _ => Meaning::Nothing,
-    }
+        _ if parts.iter().any(|part| *part == "..data") => (true, Look::AtEverything),
+        _ if parts.iter().any(|part| part.as_encoded_bytes().starts_with(b".")) => (false, Look::AtNothing),
+        _ if is_manifest(path) => (true, Look::AtIt),
+        // Most directories' names have no extension.
+        _ => (extension.is_none(), Look::AtEverything),
+    };
+    Meaning { wakes, look }
 }
 
 #[cfg(test)]
@@ -107,6 +108,8 @@ mod tests {
             (".egret/records/EgressNode/n.json", true, Some(".egret/records/EgressNode/n.json")),
             (".egret/records/EgressNode", true, None),
             (".egret/status/Egress/_/x.json", false, Some(".egret/status/Egress/_/x.json")),
+            (".egret/status/Egress/team", false, None),
+            ("notes.txt", false, None),
         ] {
             let noticed = Noticed::new();
             noticed.take();
@@ -117,7 +120,6 @@ mod tests {
         for (path, wakes) in [
             (".a.yaml.swp", false),
             ("team/.a.yaml", false),
-            ("notes.txt", false),
             (".egret/controller.json", true),
             (".egret/controller.lock", false),
             (".egret/tmp/x", false),

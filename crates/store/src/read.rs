@@ -73,8 +73,7 @@ impl Read {
         let mut whole = object.cloned();
         if let Some(status) = self.written.status(&key) {
             // Most Services are nobody's business; one that was may be so no longer.
-            let told =
-                |object: &&Arc<Object>| key.kind != Kind::Service || Intent::read(object).is_some();
+            let told = |object: &&Arc<Object>| key.kind != Kind::Service || Intent::read(object).is_some();
             match object.filter(told).map(|object| with_status(object, status)) {
                 None => drop(self.stale_statuses.insert(key.clone())),
                 Some(Ok(object)) => whole = Some(Arc::new(object)),

@@ -544,14 +544,26 @@ async fn what_others_write_is_told_before_everything_is_looked_at_again() {
     follower.told(store.changes().await);
     let steps: [(&str, &dyn Fn(), &[&str]); 8] = [
         ("a manifest", &|| place.write("a.yaml", &namespace("a")), &["Namespace a"]),
-        ("another in a new directory", &|| place.write("new/b.yaml", &namespace("b")), &["Namespace a", "Namespace b"]),
-        ("one of two changes", &|| place.write("new/b.yaml", &namespace("c")), &["Namespace a", "Namespace c"]),
+        (
+            "another in a new directory",
+            &|| place.write("new/b.yaml", &namespace("b")),
+            &["Namespace a", "Namespace b"],
+        ),
+        (
+            "one of two changes",
+            &|| place.write("new/b.yaml", &namespace("c")),
+            &["Namespace a", "Namespace c"],
+        ),
         (
             "a directory moves out of sight",
             &|| std::fs::rename(place.0.join("new"), place.0.join(".off")).unwrap(),
             &["Namespace a"],
         ),
-        ("it comes back", &|| std::fs::rename(place.0.join(".off"), place.0.join("new")).unwrap(), &["Namespace a", "Namespace c"]),
+        (
+            "it comes back",
+            &|| std::fs::rename(place.0.join(".off"), place.0.join("new")).unwrap(),
+            &["Namespace a", "Namespace c"],
+        ),
         ("a manifest goes", &|| std::fs::remove_file(place.0.join("a.yaml")).unwrap(), &["Namespace c"]),
         ("a record", &|| writer.write_record(&node("n", true)).unwrap(), &["Namespace c", "EgressNode n"]),
         ("a record goes", &|| writer.delete_record(&node("n", true).key()).unwrap(), &["Namespace c"]),
