@@ -4,6 +4,8 @@
 //! what may be other than before and applies the difference; so events may come in any order, twice, or not at all for
 //! a while.
 
+mod step;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
 use egret_plan::{Affected, ClusterSettings, NodePlan, Steering, World};
 use egret_store::Changes;
 
+use self::step::Basis;
 use crate::announcements::{Announcements, newly_held};
 use crate::attachments::Attachments;
 use crate::isolation::Isolation;
@@ -384,6 +387,5 @@ impl<K: Kernel> Node<K> {
     }
 }
 
-mod step;
 #[cfg(test)]
 mod tests;

@@ -31,12 +31,12 @@ struct Meaning {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
-    /// At no file that is kept in mind.
-    AtNothing,
+    /// At nothing that is kept in mind.
+    Nothing,
     /// At this file.
-    AtIt,
+    File,
     /// At everything: it may be a directory, which may bring or take many files.
-    AtEverything,
+    Everything,
 }
 
 impl Noticed {
@@ -49,12 +49,12 @@ impl Noticed {
     pub(crate) fn change(&self, path: &Path) -> bool {
         let Meaning { wakes, look } = meaning(path);
         match look {
-            Look::AtNothing => {}
-            Look::AtIt => match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Look::Nothing => {}
+            Look::File => match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
                 Changed::Everything => {}
                 Changed::Files(files) => drop(files.insert(path.to_owned())),
             },
-            Look::AtEverything => self.everything(),
+            Look::Everything => self.everything(),
         }
         wakes
     }
@@ -74,19 +74,19 @@ impl Noticed {
 fn meaning(path: &Path) -> Meaning {
     let parts: Vec<&OsStr> = path.iter().collect();
     let extension = path.extension();
-    let file = if extension.is_some_and(|e| e == "json") { Look::AtIt } else { Look::AtEverything };
+    let file = if extension.is_some_and(|e| e == "json") { Look::File } else { Look::Everything };
     let (wakes, look) = match parts[..] {
         [own, part, ..] if own == OWN && part == RECORDS => (true, file),
         // Only their writer needs them.
         [own, part, ..] if own == OWN && part == STATUS => (false, file),
-        [own, part, ..] if own == OWN => (part == PROGRESS, Look::AtNothing),
-        [own] if own == OWN => (true, Look::AtEverything),
+        [own, part, ..] if own == OWN => (part == PROGRESS, Look::Nothing),
+        [own] if own == OWN => (true, Look::Everything),
         // Config maps are mounted as links into a directory that is replaced.
-        _ if parts.iter().any(|part| *part == "..data") => (true, Look::AtEverything),
-        _ if parts.iter().any(|part| part.as_encoded_bytes().starts_with(b".")) => (false, Look::AtNothing),
-        _ if is_manifest(path) => (true, Look::AtIt),
+        _ if parts.iter().any(|part| *part == "..data") => (true, Look::Everything),
+        _ if parts.iter().any(|part| part.as_encoded_bytes().starts_with(b".")) => (false, Look::Nothing),
+        _ if is_manifest(path) => (true, Look::File),
         // Most directories' names have no extension.
-        _ => (extension.is_none(), Look::AtEverything),
+        _ => (extension.is_none(), Look::Everything),
     };
     Meaning { wakes, look }
 }

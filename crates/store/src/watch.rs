@@ -118,6 +118,9 @@ fn changes(event: &notify::Event) -> bool {
 
 /// Notes which files an event is about. Returns whether readers should look.
 fn note(root: &Path, event: &notify::Event, noticed: &Noticed) -> bool {
-    let note = |path: &PathBuf| noticed.change(path.strip_prefix(root).unwrap_or(Path::new("")));
-    changes(event) && event.paths.iter().fold(false, |wakes, path| note(path) || wakes)
+    let mut wakes = false;
+    for path in event.paths.iter().filter(|_| changes(event)) {
+        wakes |= noticed.change(path.strip_prefix(root).unwrap_or(Path::new("")));
+    }
+    wakes
 }

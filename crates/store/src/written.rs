@@ -51,9 +51,13 @@ impl Written {
             let Ok(namespaces) = std::fs::read_dir(&directory) else { continue };
             let found: BTreeSet<_> = namespaces.flatten().map(|entry| entry.file_name()).collect();
             let shelves = self.statuses.entry(kind).or_default();
-            for (namespace, shelf) in shelves.extract_if(.., |namespace, _| !found.contains(namespace)) {
-                touched.extend(shelf.read.keys().map(|name| key(kind, Some(&namespace), name)));
-            }
+            shelves.retain(|namespace, shelf| {
+                let stays = found.contains(namespace);
+                if !stays {
+                    touched.extend(shelf.read.keys().map(|name| key(kind, Some(namespace), name)));
+                }
+                stays
+            });
             for namespace in found {
                 let shelf = shelves.entry(namespace.clone()).or_default();
                 let changed = shelf.look_at_everything(&directory.join(&namespace), |_, text| status(text));
