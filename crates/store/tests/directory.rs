@@ -536,13 +536,16 @@ async fn who_is_told_changes_has_at_the_end_what_who_reads_everything_has() {
     }
 }
 
+/// What happens, how, and what there is then.
+type Step<'a> = (&'a str, &'a dyn Fn(), &'a [&'a str]);
+
 #[tokio::test]
 async fn what_others_write_is_told_before_everything_is_looked_at_again() {
     let place = Place::new("told");
     let (writer, mut store) = (place.open(), place.open());
     let mut follower = Follower::default();
     follower.told(store.changes().await);
-    let steps: [(&str, &dyn Fn(), &[&str]); 8] = [
+    let steps: [Step; 8] = [
         ("a manifest", &|| place.write("a.yaml", &namespace("a")), &["Namespace a"]),
         (
             "another in a new directory",
