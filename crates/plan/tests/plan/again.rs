@@ -25,6 +25,6 @@ fn a_load_that_rises_and_falls_is_planned_by_the_ports_that_change() {
                 assert!(cluster.again >= again + 4, "{flows} flows: {} plans", cluster.again - again);
             }
         }
-        assert!(changed.len() >= 4, "leases changed with {changed:?} flows");
+        assert!(changed.len() >= 3, "leases changed with {changed:?} flows");
     }
 }
