@@ -59,6 +59,8 @@ struct State {
     in_force: bool,
     waiting: Vec<String>,
     alive: Instant,
+    /// Blocks of each address, as they were set last.
+    blocks: BTreeMap<IpAddr, usize>,
 }
 
 impl Default for Metrics {
@@ -81,6 +83,7 @@ impl Default for Metrics {
                 in_force: false,
                 waiting: vec!["the store is not open yet".to_owned()],
                 alive: Instant::now(),
+                blocks: BTreeMap::new(),
             }),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -129,11 +132,10 @@ impl Metrics {
             self.apply.observe(apply.as_secs_f64());
         }
         self.changes.inc_by(took.changes as u64);
-        self.blocks(
-            node.tables().egress.iter().map(|(address, entry)| (*address, entry.blocks.len())).collect(),
-        );
         self.gateways(node.gateways_judged());
         let mut state = self.state();
+        let blocks = node.tables().egress.iter().map(|(address, entry)| (*address, entry.blocks.len()));
+        self.blocks(blocks, &mut state.blocks);
         state.in_force = node.in_force().is_some();
         state.waiting = node.waiting();
         state.alive = Instant::now();
@@ -176,11 +178,19 @@ impl Metrics {
         }
     }
 
-    fn blocks(&self, blocks: BTreeMap<IpAddr, usize>) {
-        self.port_blocks.clear();
-        for (address, count) in blocks {
-            let label = Address { address: address.to_string() };
-            self.port_blocks.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Sets what differs from before.
+    fn blocks(&self, now: impl Iterator<Item = (IpAddr, usize)>, before: &mut BTreeMap<IpAddr, usize>) {
+        let label = |address: IpAddr| Address { address: address.to_string() };
+        let mut gone = std::mem::take(before);
+        for (address, count) in now {
+            if gone.remove(&address) != Some(count) {
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                self.port_blocks.get_or_create(&label(address)).set(count);
+            }
+            before.insert(address, count);
+        }
+        for address in gone.into_keys() {
+            self.port_blocks.remove(&label(address));
         }
     }
 

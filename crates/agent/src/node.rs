@@ -1,7 +1,10 @@
 //! This node: what is known, what its kernel holds, and the step from the one to the other.
 //!
-//! Nothing here waits or asks the time. Every event by which the plan may change ends in [`Node::step`], which plans all
-//! anew and applies the difference; so events may come in any order, twice, or not at all for a while.
+//! Nothing here waits or asks the time. Every event by which the plan may change ends in [`Node::step`], which plans
+//! what may be other than before and applies the difference; so events may come in any order, twice, or not at all for
+//! a while.
+
+mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use egret_datapath::{LinkSnapshot, Role};
 use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
-use egret_plan::{Change, ClusterSettings, Local, NodePlan, Steering, Underlay, World, diff};
+use egret_plan::{Affected, ClusterSettings, NodePlan, Steering, World};
 use egret_store::Changes;
 
+use self::step::Basis;
 use crate::announcements::{Announcements, newly_held};
 use crate::attachments::Attachments;
-use crate::isolation::{Isolation, witnesses};
+use crate::isolation::Isolation;
 use crate::kernel::Kernel;
 use crate::links::LinkProbes;
 use crate::liveness::Verdict;
@@ -77,6 +81,10 @@ pub(crate) struct Node<K> {
     actual: Tables,
     /// The plan made last, in force or not.
     plan: Arc<NodePlan>,
+    /// What it was made from besides the world.
+    basis: Option<Basis>,
+    /// What of it may be another by what happened since.
+    affected: Affected,
     /// Other nodes that a gateway asks, to tell the death of its peers from being cut off itself.
     witnesses: BTreeMap<String, IpAddr>,
     isolation: Isolation,
@@ -112,6 +120,8 @@ impl<K: Kernel> Node<K> {
             flows: 0,
             actual,
             plan: Arc::default(),
+            basis: None,
+            affected: Affected::Everything,
             witnesses: BTreeMap::new(),
             isolation: Isolation::default(),
             in_force: None,
@@ -127,16 +137,17 @@ impl<K: Kernel> Node<K> {
         }
     }
 
-    /// The store changed. False if this node's plan cannot change by it.
+    /// The store changed. False if this node has nothing to do or to say by it.
     pub(crate) fn objects(&mut self, batch: Changes) -> bool {
         let digests = Digests { objects: batch.objects_digest, addresses: batch.addresses_digest };
-        let mut news = !batch.deleted.is_empty() || self.digests != digests;
         for key in &batch.deleted {
             self.world.delete(key);
+            self.affected = Affected::Everything;
         }
         for object in batch.applied {
-            news |= self.world.apply(Arc::unwrap_or_clone(object));
+            self.affected.add(self.world.apply_shared(object));
         }
+        let news = self.digests != digests || self.affected != Affected::Nothing;
         self.digests = digests;
         news
     }
@@ -145,6 +156,7 @@ impl<K: Kernel> Node<K> {
     pub(crate) fn links(&mut self, links: LinkSnapshot) {
         self.pods.update(&links);
         self.links = Some(links);
+        self.affected = Affected::Everything;
         self.attach();
         // Others must stop sending here before anything else is thought about.
         if self.ready && !self.can_carry(&self.actual.served) {
@@ -163,6 +175,7 @@ impl<K: Kernel> Node<K> {
         }
         let news = self.verdict != verdict;
         self.verdict = verdict;
+        self.affected = Affected::Everything;
         news
     }
 
@@ -178,6 +191,7 @@ impl<K: Kernel> Node<K> {
             tracing::info!(gateway = name, "packets without tunnel get through");
         }
         self.working = working;
+        self.affected = Affected::Everything;
     }
 
     /// Asks how many flows were opened; true if that is reason to ask for more ports before the next sweep.
@@ -217,101 +231,6 @@ impl<K: Kernel> Node<K> {
         self.verify = true;
     }
 
-    /// Plans, and applies what differs.
-    pub(crate) fn step(&mut self, now: Instant) -> Took {
-        let begun = Instant::now();
-        let mut took = Took::default();
-        self.isolation = self.isolation.next(&self.verdict, &self.plan.probes, &self.witnesses, now);
-        let plan = match self.planned() {
-            Ok(plan) => plan,
-            Err(unmet) => {
-                self.unmet = Some(unmet);
-                return took;
-            }
-        };
-        took.plan = begun.elapsed();
-        let agents = self.world.reports().keys().filter_map(|name| self.world.underlay(name, None));
-        self.witnesses = witnesses(&plan, agents);
-        self.plan = Arc::new(plan);
-        self.unmet = self.first_waits_for(now);
-        if self.unmet.is_some() {
-            return took;
-        }
-        let before = self.actual.served.clone();
-        let mut changes = Vec::new();
-        if std::mem::take(&mut self.verify) {
-            self.read_back();
-            changes.push(Change::SetGuard(self.plan.tables.guard.clone()));
-        }
-        changes.extend(diff(&self.actual, &self.plan.tables));
-        took.changes = changes.len();
-        if !changes.is_empty() || !self.failures.is_empty() {
-            let begun = Instant::now();
-            self.apply(&changes);
-            took.apply = Some(begun.elapsed());
-        }
-        if self.failures.is_empty() {
-            self.in_force = Some(InForce { plan: self.plan.clone(), digests: self.digests.clone() });
-            self.ask();
-        }
-        self.begun = true;
-        self.attach();
-        self.hand_over(&before, now);
-        match self.failures.is_empty() && self.attachments.failures().next().is_none() {
-            true => self.retry.succeeded(),
-            false => self.retry.failed(now),
-        }
-        let ready = self.in_force.is_some() && self.can_carry(&self.actual.served);
-        if ready != self.ready {
-            self.set_ready(ready);
-        }
-        took
-    }
-
-    fn planned(&self) -> Result<NodePlan, String> {
-        let node = &self.setup.node;
-        if !self.world.nodes().contains_key(node) {
-            return Err(format!("the store has no Node {node}: check --node, or add the manifest"));
-        }
-        let links = self.links.as_ref().ok_or("the interfaces have not been read yet")?;
-        let underlay = links.underlay.as_ref().ok_or_else(|| {
-            format!("no interface has the InternalIP of Node {node}: correct the address or the manifest")
-        })?;
-        let plan = |living: &BTreeSet<String>| {
-            egret_plan::node::plan(&self.world, &self.setup.cluster, &self.local(links, underlay, living))
-        };
-        let mut living = self.verdict.alive.clone();
-        let itself = |living: &mut BTreeSet<String>, alive: bool| match alive {
-            true => living.insert(node.clone()),
-            false => living.remove(node),
-        };
-        itself(&mut living, self.can_carry(&self.actual.served));
-        let mut made = plan(&living);
-        // Only the plan tells which wires matter and whom to ask. Who has not been judged yet is taken for alive:
-        // to lose a few packets to the dead costs less than to take addresses from the living.
-        let mut better = living.clone();
-        better.extend(made.probes.keys().filter(|name| !self.verdict.dead.contains(*name)).cloned());
-        itself(&mut better, self.can_carry(&made.tables.served));
-        if better != living {
-            made = plan(&better);
-        }
-        Ok(made)
-    }
-
-    fn local(&self, links: &LinkSnapshot, underlay: &Underlay, living: &BTreeSet<String>) -> Local {
-        Local {
-            node: self.setup.node.clone(),
-            unknown_pods: self.setup.unknown_pods,
-            steering: self.setup.steering,
-            overlay_mtu: self.kernel.overlay_mtu(),
-            underlay: underlay.clone(),
-            wires: links.wires.clone(),
-            pod_links: self.pods.links().clone(),
-            links: self.working.clone(),
-            alive: living.clone(),
-        }
-    }
-
     /// Underlay and all wires that carry egress addresses have a carrier, and somebody can be reached. While no
     /// address is carried, any wire will do.
     fn can_carry(&self, served: &BTreeMap<IpAddr, ServedEntry>) -> bool {
@@ -341,24 +260,6 @@ impl<K: Kernel> Node<K> {
             (Some(gateway), _) => Some(format!("gateway {gateway} has not been judged yet")),
             (None, Some(pod)) => Some(format!("the link of pod {pod} has not been found yet")),
             (None, None) => None,
-        }
-    }
-
-    fn apply(&mut self, changes: &[Change]) {
-        match self.kernel.apply(changes) {
-            Ok(()) => {
-                self.actual = self.plan.tables.clone();
-                self.failures.clear();
-            }
-            Err(error) => {
-                if self.failures != error.failures {
-                    tracing::error!("{error}");
-                }
-                self.failures = error.failures;
-                self.read_back();
-                // Whether the guard is among what failed is not worth knowing: setting it again does no harm.
-                self.actual.guard = egret_plan::tables::Guard::default();
-            }
         }
     }
 
@@ -482,7 +383,7 @@ impl<K: Kernel> Node<K> {
     /// What the node waits for, in words.
     pub(crate) fn waiting(&self) -> Vec<String> {
         let failed = self.failures.iter().chain(self.attachments.failures());
-        self.unmet.iter().chain(failed).chain(&self.plan.waiting).cloned().collect()
+        self.unmet.iter().chain(failed).chain(self.plan.waits()).cloned().collect()
     }
 }
 

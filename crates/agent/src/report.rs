@@ -8,12 +8,16 @@ use egret_plan::LocalWire;
 use egret_plan::tables::Mac;
 use egret_store::Recorder;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::kernel::Kernel;
 use crate::node::Node;
 
 /// A write that failed is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
+/// That this node has seen what others wrote is news to people only: it is told so long after the last write, or with
+/// other news.
+const SEEN: Duration = Duration::from_millis(200);
 
 /// The record of a node; `None` until its first plan is in force: what an earlier process wrote stands till then.
 pub(crate) fn record<K: Kernel>(node: &Node<K>) -> Option<EgressNodeSpec> {
@@ -73,22 +77,36 @@ pub(crate) fn differs(old: &EgressNodeSpec, new: &EgressNodeSpec) -> bool {
     *old != EgressNodeSpec { ports, ..new.clone() }
 }
 
+/// Whether a record tells nothing after another but what the node has seen.
+fn only_seen(old: &EgressNodeSpec, new: &EgressNodeSpec) -> bool {
+    let (observed_objects, observed_addresses) =
+        (old.observed_objects.clone(), old.observed_addresses.clone());
+    !differs(old, &EgressNodeSpec { observed_objects, observed_addresses, ..new.clone() })
+}
+
 /// Writes the newest record until nobody makes new ones. Nothing else waits for it.
 pub(crate) async fn write(
     node: String,
     recorder: impl Recorder,
     mut records: watch::Receiver<Option<EgressNodeSpec>>,
 ) {
-    let mut written: Option<EgressNodeSpec> = None;
+    let mut written: Option<(EgressNodeSpec, Instant)> = None;
     while records.changed().await.is_ok() {
         loop {
             let Some(spec) = records.borrow_and_update().clone() else { break };
-            if written.as_ref().is_some_and(|written| !differs(written, &spec)) {
-                break;
+            if let Some((before, at)) = &written {
+                if !differs(before, &spec) {
+                    break;
+                }
+                if at.elapsed() < SEEN && only_seen(before, &spec) {
+                    // Whichever comes first; if nobody makes new ones any more, the time does.
+                    let _ = timeout_at(*at + SEEN, records.changed()).await;
+                    continue;
+                }
             }
             let object = Object::EgressNode(Box::new(EgressNode::new(&node, spec.clone())));
             match recorder.write_record(&object).await {
-                Ok(()) => written = Some(spec),
+                Ok(()) => written = Some((spec, Instant::now())),
                 Err(error) => {
                     tracing::warn!("the node's record is not written: {error}");
                     tokio::time::sleep(AGAIN).await;
@@ -116,6 +134,67 @@ mod tests {
         assert!(differs(&spec(1, &[1024]), &spec(0, &[1024])), "so is the end of the last");
         assert!(differs(&spec(10, &[1024]), &spec(10, &[1024, 2048])));
         assert!(differs(&spec(10, &[]), &EgressNodeSpec { ready: true, ..spec(10, &[]) }));
+    }
+
+    /// Counts what is written.
+    #[derive(Clone, Default)]
+    struct Counted(std::sync::Arc<std::sync::Mutex<Vec<EgressNodeSpec>>>);
+
+    impl Recorder for Counted {
+        async fn write_record(&self, object: &Object) -> Result<(), egret_store::StoreError> {
+            let Object::EgressNode(node) = object else { panic!("{object:?}") };
+            self.0.lock().unwrap().push(node.spec.clone());
+            Ok(())
+        }
+        async fn delete_record(&self, _: &egret_api::ObjectKey) -> Result<(), egret_store::StoreError> {
+            Ok(())
+        }
+        async fn write_status(
+            &self,
+            _: &egret_api::ObjectKey,
+            _: &serde_json::Value,
+        ) -> Result<(), egret_store::StoreError> {
+            Ok(())
+        }
+        async fn delete_status(&self, _: &egret_api::ObjectKey) -> Result<(), egret_store::StoreError> {
+            Ok(())
+        }
+        async fn write_progress(&self, _: &egret_store::Progress) -> Result<(), egret_store::StoreError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_is_told_with_other_news_or_a_little_later_and_all_else_at_once() {
+        let (recorder, (sender, receiver)) = (Counted::default(), watch::channel(None));
+        let task = tokio::spawn(write("node-1".into(), recorder.clone(), receiver));
+        let written = async |count: usize| {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            loop {
+                let records = recorder.0.lock().unwrap().clone();
+                if records.len() >= count {
+                    return records;
+                }
+                assert!(Instant::now() < deadline, "{records:?}");
+                tokio::task::yield_now().await;
+            }
+        };
+        let seen =
+            |digest: &str, flows| EgressNodeSpec { observed_addresses: digest.into(), ..spec(flows, &[]) };
+        let begun = Instant::now();
+        sender.send_replace(Some(seen("a", 1)));
+        written(1).await;
+        for digest in ["b", "c", "d"] {
+            sender.send_replace(Some(seen(digest, 1)));
+            tokio::task::yield_now().await;
+        }
+        sender.send_replace(Some(seen("d", 100)));
+        let records = written(2).await;
+        assert_eq!((records[1].observed_addresses.as_str(), records[1].ports["192.0.2.1"].flows), ("d", 100));
+        sender.send_replace(Some(seen("e", 100)));
+        assert_eq!(written(3).await[2], seen("e", 100));
+        assert!(begun.elapsed() >= SEEN, "only that it was seen is no haste");
+        task.abort();
     }
 
     #[test]

@@ -34,13 +34,22 @@ impl Complaints {
         self.problems = new;
     }
 
-    /// Tells of objects that a decision found at fault.
+    /// Tells of objects that a decision found at fault. `looked_at`: whose status may be another; absent: any.
     pub(crate) fn of_statuses(
         &mut self,
         statuses: &BTreeMap<ObjectKey, Value>,
+        looked_at: Option<&BTreeSet<ObjectKey>>,
         origin: impl Fn(&ObjectKey) -> Option<String>,
     ) {
-        for (key, status) in statuses {
+        if looked_at.is_none() {
+            self.conditions.retain(|key, _| statuses.contains_key(key));
+        }
+        let all = looked_at.is_none().then(|| statuses.keys());
+        for key in looked_at.into_iter().flatten().chain(all.into_iter().flatten()) {
+            let Some(status) = statuses.get(key) else {
+                self.conditions.remove(key);
+                continue;
+            };
             let Some(fault) = fault(status) else {
                 if self.conditions.remove(key).is_some() {
                     tracing::info!(object = %key, "cured");
@@ -57,7 +66,6 @@ impl Complaints {
                 tracing::warn!(object = %key, file = origin(key), "{fault}");
             }
         }
-        self.conditions.retain(|key, _| statuses.contains_key(key));
     }
 
     /// How many objects and manifests are at fault now.

@@ -62,18 +62,18 @@ impl Controller {
         let (pods, others): (Vec<_>, Vec<_>) =
             changes.applied.into_iter().partition(|object| object.kind() == Kind::Pod);
         for object in others.into_iter().chain(pods) {
-            self.apply(Arc::unwrap_or_clone(object));
+            self.apply(object);
         }
         self.stale_statuses = changes.stale_statuses;
         self.read =
             Progress { observed_objects: changes.objects_digest, addresses: changes.addresses_digest };
     }
 
-    fn apply(&mut self, object: Object) {
-        if let Object::EgressAddress(record) = &object {
+    fn apply(&mut self, object: Arc<Object>) {
+        if let Object::EgressAddress(record) = &*object {
             self.records.insert(object.key().name, (**record).clone());
         }
-        self.world.apply(object);
+        self.world.apply_shared(object);
     }
 
     fn delete(&mut self, key: &ObjectKey) {
@@ -93,7 +93,8 @@ impl Controller {
     ) -> Outcome {
         let begun = Instant::now();
         self.decider.decide(&mut self.world, &self.settings, now);
-        self.complaints.of_statuses(&self.decider.decision().statuses, origin);
+        let (statuses, looked_at) = (&self.decider.decision().statuses, self.decider.looked_at());
+        self.complaints.of_statuses(statuses, looked_at, origin);
         metrics.decided(begun.elapsed(), self.complaints.count());
 
         let mut writes = Writes::default();
@@ -146,7 +147,7 @@ impl Controller {
         // Known at once: no decision may be made as if it had not been written.
         for (result, record) in written {
             if writes.note(result) {
-                self.apply(record);
+                self.apply(Arc::new(record));
             }
         }
         for (result, key) in removed {

@@ -8,11 +8,12 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use egret_api::{EgressAddress, EgressNode, EgressNodeSpec, Kind, Object, PortUse, Wire};
+use egret_api::{EgressAddress, EgressNode, EgressNodeSpec, Kind, Lease, Object, PortUse, Wire};
 use egret_plan::allocate::Decider;
+use egret_plan::facts::record_name;
 use egret_plan::tables::UnknownPods;
 use egret_plan::{
-    ClusterSettings, Local, LocalWire, PodLink, Steering, Underlay, World, allocate, diff, node,
+    Affected, ClusterSettings, Local, LocalWire, PodLink, Steering, Underlay, World, allocate, diff, node,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -87,6 +88,10 @@ fn main() -> Result<(), Failure> {
         ),
     ];
     for (what, objects) in changes {
+        // What is not written yet is decided again each time.
+        let decided = decider.decide(&mut world, &settings, now).clone();
+        settle(&mut world, &decided)?;
+        decider.decide(&mut world, &settings, now);
         let mut steps = Vec::new();
         for object in objects {
             steps.push(time(|| {
@@ -125,6 +130,18 @@ fn main() -> Result<(), Failure> {
             }));
         }
         print(&format!("agent of a {what}, one pod changes, with diff"), &steps);
+        let mut steps = Vec::new();
+        for i in 0..20 {
+            let leased = leased(&world, &plan, &local.node, i)?;
+            steps.push(time(|| {
+                let Affected::Ports(addresses) = world.apply(leased) else { return };
+                let Some(part) = plan.again(&world, &local, &addresses) else { return };
+                black_box(diff(&plan.tables.part(&addresses), &part.tables));
+                plan.put(part);
+            }));
+        }
+        print(&format!("agent of a {what}, one lease changes, with diff"), &steps);
+        println!("  same as from scratch: {}", plan == node::plan(&world, &settings, &local));
     }
     Ok(())
 }
@@ -185,6 +202,20 @@ fn settle(world: &mut World, decision: &allocate::Decision) -> Result<(), Failur
         world.apply(key.kind.decode(value)?);
     }
     Ok(())
+}
+
+/// A record that the node uses or serves, with one more lease of the node.
+fn leased(world: &World, plan: &node::NodePlan, node: &str, i: usize) -> Result<Object, Failure> {
+    let tables = &plan.tables;
+    let addresses: Vec<_> = tables.egress.keys().chain(tables.served.keys()).collect();
+    let address = addresses.get(i * addresses.len() / 20).ok_or("the node has no address")?;
+    let record = world.record(**address).ok_or("the address has no record")?;
+    let mut spec = record.spec.clone();
+    spec.revision += 1;
+    let last = spec.leases.iter().map(|lease| lease.first_port).max().unwrap_or(1024);
+    let (node, revision) = (node.to_owned(), spec.revision);
+    spec.leases.push(Lease { node, first_port: last + spec.block_size, revision, released: None });
+    Ok(Object::EgressAddress(Box::new(EgressAddress::new(&record_name(**address), spec))))
 }
 
 /// The same policy for one more destination, or for other pods.

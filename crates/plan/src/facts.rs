@@ -109,18 +109,19 @@ pub(crate) fn reaches<'a>(
 }
 
 impl Report {
-    /// Nothing differs but how ports are used.
+    /// Nothing differs that other nodes plan by, but which ports are programmed.
     pub(crate) fn same_but_for_ports(&self, other: &Report) -> bool {
-        let Report { underlay, mac, wires, programmed, ports: _, holds, holders, links, ready } = self;
-        (underlay, mac, wires, programmed) == (&other.underlay, &other.mac, &other.wires, &other.programmed)
-            && (holds, holders, links, ready) == (&other.holds, &other.holders, &other.links, &other.ready)
+        let Report { underlay, mac, wires, links, ready, programmed: _, ports: _, holds: _, holders: _ } =
+            self;
+        (underlay, mac, wires, links, ready)
+            == (&other.underlay, &other.mac, &other.wires, &other.links, &other.ready)
     }
 
     /// Reads a report; what cannot be read is left out.
-    pub fn read(node: EgressNode) -> Report {
-        let spec = node.spec;
-        let wires = spec.wires.into_iter().map(|w| ReportedWire {
-            interface: w.interface,
+    pub fn read(node: &EgressNode) -> Report {
+        let spec = &node.spec;
+        let wires = spec.wires.iter().map(|w| ReportedWire {
+            interface: w.interface.clone(),
             addresses: w.addresses.iter().filter_map(|a| a.parse().ok()).collect(),
             carrier: w.carrier,
         });
@@ -128,11 +129,11 @@ impl Report {
             underlay: read(&spec.underlay),
             mac: spec.underlay_mac.as_deref().and_then(read_mac),
             wires: wires.collect(),
-            programmed: spec.programmed.into_iter().filter_map(|(a, r)| Some((read(&a)?, r))).collect(),
-            ports: spec.ports.into_iter().filter_map(|(a, p)| Some((read(&a)?, p))).collect(),
+            programmed: spec.programmed.iter().filter_map(|(a, r)| Some((read(a)?, *r))).collect(),
+            ports: spec.ports.iter().filter_map(|(a, p)| Some((read(a)?, p.clone()))).collect(),
             holds: spec.holds.iter().filter_map(|a| read(a)).collect(),
-            holders: spec.holders.into_iter().filter_map(|(a, h)| Some((read(&a)?, h))).collect(),
-            links: spec.links.into_iter().collect(),
+            holders: spec.holders.iter().filter_map(|(a, h)| Some((read(a)?, h.clone()))).collect(),
+            links: spec.links.iter().cloned().collect(),
             ready: spec.ready,
         }
     }
@@ -166,6 +167,13 @@ impl Record {
         let address = read(&spec.address).filter(|a| name == Some(record_name(*a)))?;
         let order = elect::order(address, &spec.candidates);
         Some(Record { spec, address, order })
+    }
+
+    /// Nothing differs but who leases which ports, and how these are shared.
+    pub(crate) fn same_but_for_leases(&self, other: &Record) -> bool {
+        let EgressAddressSpec { address: _, pool, interface, claims, candidates, .. } = &self.spec;
+        let new = &other.spec;
+        (pool, interface, claims, candidates) == (&new.pool, &new.interface, &new.claims, &new.candidates)
     }
 
     /// The candidates in the order in which they hold the address: the first living one does.

@@ -4,6 +4,7 @@
 //! [`node::plan`] and [`diff`]. Nothing here reads a clock, a file or the kernel: the same values in give the
 //! same values out.
 
+mod affected;
 pub mod allocate;
 mod bounds;
 pub mod demand;
@@ -23,6 +24,7 @@ mod link;
 pub mod local;
 mod native;
 pub mod node;
+mod part;
 mod pods;
 pub mod ports;
 pub mod range;
@@ -34,6 +36,7 @@ pub mod tables;
 mod touched;
 pub mod world;
 
+pub use affected::Affected;
 pub use allocate::Decision;
 pub use demand::demand;
 pub use diff::{Change, diff};
@@ -45,4 +48,5 @@ pub use intent::check;
 pub use link::LinkProbe;
 pub use local::{Local, LocalWire, PodLink, Steering, Underlay};
 pub use node::NodePlan;
+pub use part::Part;
 pub use world::World;

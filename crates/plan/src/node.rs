@@ -36,8 +36,17 @@ pub struct NodePlan {
     pub holds: BTreeMap<IpAddr, LinkIndex>,
     /// For each egress address that the node can serve: the revision that is programmed once the tables are.
     pub programmed: BTreeMap<IpAddr, u64>,
-    /// What waits, and for what.
+    /// What waits, and for what, but for what is in `waiting_for_ports`.
     pub waiting: Vec<String>,
+    /// Egress addresses without ports that this node may use, and what they wait for.
+    pub waiting_for_ports: BTreeMap<IpAddr, String>,
+}
+
+impl NodePlan {
+    /// All that waits, and for what.
+    pub fn waits(&self) -> impl Iterator<Item = &String> {
+        self.waiting.iter().chain(self.waiting_for_ports.values())
+    }
 }
 
 /// Plans one node.
@@ -105,13 +114,16 @@ pub(crate) struct Planner<'a> {
     alive: BTreeMap<&'a str, Option<&'a Report>>,
     /// The candidates that were noted for probing last: those of the next address are mostly the same.
     noted: &'a [String],
+    /// Underlay addresses of nodes that lease ports.
+    sources: BTreeMap<&'a str, Option<IpAddr>>,
     pub(crate) plan: NodePlan,
 }
 
 impl<'a> Planner<'a> {
-    fn new(world: &'a World, local: &'a Local) -> Self {
+    pub(crate) fn new(world: &'a World, local: &'a Local) -> Self {
         let alive = local.alive.iter().map(|name| (name.as_str(), world.reports().get(name)));
-        Planner { world, local, alive: alive.collect(), noted: &[], plan: NodePlan::default() }
+        let (alive, sources) = (alive.collect(), BTreeMap::new());
+        Planner { world, local, alive, noted: &[], sources, plan: NodePlan::default() }
     }
 
     /// A node's address between nodes, in the family that this node uses.
@@ -223,27 +235,52 @@ impl<'a> Planner<'a> {
             (None, Some(holder)) => self.way_to(holder),
             (None, None) => Path::None,
         };
+        let (entry, waits) = self.entry(record, path);
+        if let Some(port) = entry.blocks.first() {
+            self.try_links(record, *port);
+        }
+        self.plan.waiting_for_ports.extend(waits.map(|waits| (address, waits)));
+        self.plan.tables.egress.insert(address, entry);
+    }
+
+    /// The ports of an egress address from which new flows take one; or what it waits for if there are none.
+    pub(crate) fn entry(&self, record: &'a Record, path: Path) -> (EgressEntry, Option<String>) {
         let mine = record.spec.leases.iter().filter(|l| l.node == self.local.node && l.released.is_none());
         let (usable, early): (Vec<_>, Vec<_>) =
             mine.partition(|l| self.unprogrammed(record, l.revision).is_none());
-        if usable.is_empty() {
+        let waits = usable.is_empty().then(|| {
             let blocks = match early.first().and_then(|l| self.unprogrammed(record, l.revision)) {
                 Some(gateway) => format!("gateway {gateway} to program its ports"),
                 None => "the controller to lease ports of it to this node".to_owned(),
             };
-            self.plan.waiting.push(format!("egress address {address}: waits for {blocks}"));
-        }
+            format!("egress address {}: waits for {blocks}", record.address)
+        });
         let mut blocks: Vec<u16> = usable.iter().map(|l| l.first_port).collect();
         blocks.sort_unstable();
         blocks.dedup();
         blocks.truncate(MAX_BLOCKS);
-        if let Some(port) = blocks.first() {
-            self.try_links(record, *port);
-        }
         let spec = &record.spec;
         let (block_size, pod_share, timers) = (spec.block_size, spec.pod_share, spec.timeouts.into());
-        let entry = EgressEntry { path, block_size, blocks, pod_share, timers };
-        self.plan.tables.egress.insert(address, entry);
+        (EgressEntry { path, block_size, blocks, pod_share, timers }, waits)
+    }
+
+    /// Whose ports of an egress address are: by first port, the underlay address of the node.
+    pub(crate) fn leases(&mut self, record: &'a Record) -> Vec<((IpAddr, u16), IpAddr)> {
+        let own = self.local.underlay.address;
+        let mut leases = Vec::with_capacity(record.spec.leases.len());
+        for lease in &record.spec.leases {
+            let source = match self.sources.get(lease.node.as_str()) {
+                Some(source) => *source,
+                None => {
+                    let source =
+                        if lease.node == self.local.node { Some(own) } else { self.underlay(&lease.node) };
+                    self.sources.insert(&lease.node, source);
+                    source
+                }
+            };
+            leases.extend(source.map(|source| ((record.address, lease.first_port), source)));
+        }
+        leases
     }
 
     /// A living candidate that has not programmed a revision yet. This node itself programs it with this plan.
@@ -275,7 +312,6 @@ impl<'a> Planner<'a> {
     /// Addresses that this node can serve as a gateway.
     fn serve(&mut self) {
         let (mut served, mut leases) = (Vec::new(), Vec::new());
-        let mut sources: BTreeMap<&str, Option<IpAddr>> = BTreeMap::new();
         for record in self.world.records_naming(&self.local.node) {
             let address = record.address;
             if !record.has_candidate(&self.local.node) {
@@ -292,14 +328,7 @@ impl<'a> Planner<'a> {
             }
             let block_size = record.spec.block_size;
             served.push((address, ServedEntry { wire: wire.link, mac: wire.mac, holder: holds, block_size }));
-            leases.extend(record.spec.leases.iter().filter_map(|lease| {
-                let source =
-                    *sources.entry(&lease.node).or_insert_with(|| match lease.node == self.local.node {
-                        true => Some(self.local.underlay.address),
-                        false => self.underlay(&lease.node),
-                    });
-                Some(((address, lease.first_port), source?))
-            }));
+            leases.extend(self.leases(record));
             self.plan.programmed.insert(address, record.spec.revision);
         }
         self.plan.tables.served = served.into_iter().collect();

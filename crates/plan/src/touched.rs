@@ -1,6 +1,6 @@
 //! What changed in the world since a decision was last made from it, so that the next need not look at the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use egret_api::{Kind, ObjectKey};
@@ -88,20 +88,21 @@ impl Touched {
         let (none, before, after) = (Report::default(), old, new);
         let (before, after) = (before.unwrap_or(&none), after.unwrap_or(&none));
         self.addresses.extend(before.holds.symmetric_difference(&after.holds));
-        differing(&before.programmed, &after.programmed, &mut self.addresses);
-        differing(&before.ports, &after.ports, &mut self.addresses);
-        differing(&before.holders, &after.holders, &mut self.addresses);
+        self.addresses.append(&mut differing(&before.programmed, &after.programmed));
+        self.addresses.append(&mut differing(&before.ports, &after.ports));
+        self.addresses.append(&mut differing(&before.holders, &after.holders));
     }
 }
 
-/// The keys whose values differ.
-fn differing<V: PartialEq>(
-    before: &std::collections::BTreeMap<IpAddr, V>,
-    after: &std::collections::BTreeMap<IpAddr, V>,
-    found: &mut BTreeSet<IpAddr>,
-) {
-    if before != after {
-        found.extend(before.iter().filter(|(k, v)| after.get(k) != Some(v)).map(|(k, _)| k));
-        found.extend(after.keys().filter(|k| !before.contains_key(k)));
+/// The addresses whose values differ.
+pub(crate) fn differing<V: PartialEq>(
+    before: &BTreeMap<IpAddr, V>,
+    after: &BTreeMap<IpAddr, V>,
+) -> BTreeSet<IpAddr> {
+    if before == after {
+        return BTreeSet::new();
     }
+    let changed = before.iter().filter(|(address, value)| after.get(address) != Some(value));
+    let new = after.keys().filter(|address| !before.contains_key(address));
+    changed.map(|(address, _)| address).chain(new).copied().collect()
 }

@@ -9,6 +9,7 @@ use egret_api::{Claim, Kind, Object, ObjectKey};
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::affected::Affected;
 use crate::dialect::kube_vip;
 use crate::disputes::Families;
 use crate::facts::{NodeFacts, Record, Report, address_of_record};
@@ -16,7 +17,7 @@ use crate::fault::Fault;
 use crate::intent::{Intent, Pool, Rank};
 use crate::pods::Pods;
 use crate::select::Labels;
-use crate::touched::Touched;
+use crate::touched::{Touched, differing};
 
 pub use crate::pods::{PodFacts, PodKey};
 
@@ -63,30 +64,36 @@ impl World {
         world
     }
 
-    /// Puts an object in, in place of one with the same key. False if no node's plan can change by it: a node told
-    /// only how it uses its ports, which is the controller's business.
-    pub fn apply(&mut self, object: Object) -> bool {
+    /// Puts an object in, in place of one with the same key. Returns what of a node's plan may be another by it.
+    pub fn apply(&mut self, object: Object) -> Affected {
         let key = object.key();
-        let mut news = true;
         match object {
             Object::Namespace(o) => {
                 self.set_namespace(&key.name, Some(o.metadata.labels.unwrap_or_default()))
             }
             Object::Node(o) => self.set_node(key.name, Some(NodeFacts::read(*o))),
             Object::Pod(o) => self.set_pod(&key, PodFacts::read(*o)),
-            Object::EgressPool(ref o) => self.set_pool(key, &object, value(&o.status)),
-            Object::ExternalIPPool(ref o) => self.set_pool(key, &object, value(&o.status)),
-            Object::EgressPolicy(ref o) => self.set_policy(key, &object, value(&o.status)),
-            Object::ClusterEgressPolicy(ref o) => self.set_policy(key, &object, value(&o.status)),
-            Object::EgressGateway(ref o) => self.set_pool(key, &object, value(&o.status)),
-            Object::Egress(ref o) => self.set_policy(key, &object, value(&o.status)),
-            Object::EgressGatewayPolicy(ref o) => self.set_policy(key, &object, value(&o.status)),
-            Object::LoxilbEgress(ref o) => self.set_policy(key, &object, value(&o.status)),
-            Object::Service(ref o) => self.set_policy(key, &object, kube_vip::told(o)),
-            Object::EgressAddress(o) => self.set_record(&key.name, Record::read(*o)),
-            Object::EgressNode(o) => news = self.set_report(key.name, Some(Report::read(*o))),
+            Object::EgressPool(ref o) => return self.set_pool(key, &object, value(&o.status)),
+            Object::ExternalIPPool(ref o) => return self.set_pool(key, &object, value(&o.status)),
+            Object::EgressPolicy(ref o) => return self.set_policy(key, &object, value(&o.status)),
+            Object::ClusterEgressPolicy(ref o) => return self.set_policy(key, &object, value(&o.status)),
+            Object::EgressGateway(ref o) => return self.set_pool(key, &object, value(&o.status)),
+            Object::Egress(ref o) => return self.set_policy(key, &object, value(&o.status)),
+            Object::EgressGatewayPolicy(ref o) => return self.set_policy(key, &object, value(&o.status)),
+            Object::LoxilbEgress(ref o) => return self.set_policy(key, &object, value(&o.status)),
+            Object::Service(ref o) => return self.set_policy(key, &object, kube_vip::told(o)),
+            Object::EgressAddress(o) => return self.set_record(&key.name, Record::read(*o)),
+            Object::EgressNode(o) => return self.set_report(key.name, Some(Report::read(&o))),
         }
-        news
+        Affected::Everything
+    }
+
+    /// As [`World::apply`], of an object that somebody else keeps: the long ones are not copied.
+    pub fn apply_shared(&mut self, object: Arc<Object>) -> Affected {
+        match &*object {
+            Object::EgressNode(o) => self.set_report(object.key().name, Some(Report::read(o))),
+            _ => self.apply(Arc::unwrap_or_clone(object)),
+        }
     }
 
     /// Takes an object out.
@@ -106,7 +113,7 @@ impl World {
             | Kind::EgressGatewayPolicy
             | Kind::LoxilbEgress
             | Kind::Service => self.remove_policy(key),
-            Kind::EgressAddress => self.set_record(&name, None),
+            Kind::EgressAddress => drop(self.set_record(&name, None)),
             Kind::EgressNode => drop(self.set_report(name, None)),
         }
     }
@@ -153,8 +160,7 @@ impl World {
         }
     }
 
-    /// False if only the use of ports differs.
-    fn set_report(&mut self, name: String, report: Option<Report>) -> bool {
+    fn set_report(&mut self, name: String, report: Option<Report>) -> Affected {
         let old = self.reports.remove(&name);
         let inside = |r: &Option<Report>| r.iter().flat_map(Report::inside).collect::<Vec<_>>();
         let (before, after) = (inside(&old), inside(&report));
@@ -168,14 +174,16 @@ impl World {
         }
         self.touched.report(old.as_ref(), report.as_ref());
         self.set_holding(&name, old.as_ref(), report.as_ref());
-        let news = match (&old, &report) {
-            (Some(old), Some(new)) => !old.same_but_for_ports(new),
-            _ => true,
+        let affected = match (&old, &report) {
+            (Some(old), Some(new)) if old.same_but_for_ports(new) => {
+                Affected::ports(differing(&old.programmed, &new.programmed))
+            }
+            _ => Affected::Everything,
         };
         if let Some(new) = report {
             self.reports.insert(name, new);
         }
-        news
+        affected
     }
 
     fn count_inside(&mut self, networks: impl IntoIterator<Item = IpNet>, by: isize) {
@@ -196,8 +204,8 @@ impl World {
         self.pods.set((&key.namespace, &key.name), pod, &labels, &mut self.touched);
     }
 
-    fn set_pool(&mut self, key: ObjectKey, object: &Object, status: Value) {
-        let Some(meaning) = Pool::read(object) else { return };
+    fn set_pool(&mut self, key: ObjectKey, object: &Object, status: Value) -> Affected {
+        let Some(meaning) = Pool::read(object) else { return Affected::Nothing };
         let new = written(object, status, meaning);
         let same = self.pools.get(&key).is_some_and(|old| old.meaning == new.meaning);
         match same {
@@ -205,27 +213,30 @@ impl World {
             false => self.touched.everything(),
         }
         self.pools.insert(key, new);
+        if same { Affected::Nothing } else { Affected::Everything }
     }
 
-    fn set_policy(&mut self, key: ObjectKey, object: &Object, status: Value) {
+    fn set_policy(&mut self, key: ObjectKey, object: &Object, status: Value) -> Affected {
         let Some(meaning) = Intent::read(object) else {
             // It was a policy, and is no more.
             if self.policies.contains_key(&key) {
                 self.remove_policy(&key);
+                return Affected::Everything;
             }
-            return;
+            return Affected::Nothing;
         };
         self.touched.policies([&key]);
         let new = written(object, status, meaning);
         if let Some(old) = self.policies.get_mut(&key).filter(|old| old.meaning == new.meaning) {
             (old.generation, old.status) = (new.generation, new.status);
-            return;
+            return Affected::Nothing;
         }
         self.remove_policy(&key);
         if let Ok(intent) = &new.meaning {
             self.pods.add_policy(intent, |name| namespace_labels(&self.namespaces, name), &mut self.touched);
         }
         self.policies.insert(key, new);
+        Affected::Everything
     }
 
     fn remove_policy(&mut self, key: &ObjectKey) {
@@ -239,9 +250,15 @@ impl World {
         }
     }
 
-    fn set_record(&mut self, name: &str, record: Option<Record>) {
-        let Some(address) = address_of_record(name) else { return };
-        if let Some(old) = self.records.remove(&address) {
+    fn set_record(&mut self, name: &str, record: Option<Record>) -> Affected {
+        let Some(address) = address_of_record(name) else { return Affected::Nothing };
+        let old = self.records.remove(&address);
+        let affected = match (&old, &record) {
+            (Some(old), Some(new)) if old.same_but_for_leases(new) => Affected::ports([address].into()),
+            (None, None) => Affected::Nothing,
+            _ => Affected::Everything,
+        };
+        if let Some(old) = old {
             self.touched.record(&old);
             for claim in &old.spec.claims {
                 remove_from(&mut self.records_by_claim, claim, &old.address);
@@ -263,6 +280,7 @@ impl World {
             }
             self.records.insert(address, new);
         }
+        affected
     }
 
     /// What changed since this was last asked; everything at first.

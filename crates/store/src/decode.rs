@@ -193,6 +193,22 @@ pub(crate) fn forget_unread(kind: Kind, value: &mut Value) {
     }
 }
 
+/// Reads a record's text; on failure the field and serde's words.
+pub(crate) fn record(kind: Kind, text: &str) -> Result<Object, String> {
+    // A record of a large cluster is long, and changes often: most are read without the way over a value.
+    let read = match kind {
+        Kind::EgressNode => serde_json::from_str(text).map(Object::EgressNode),
+        _ => serde_json::from_str(text).map(Object::EgressAddress),
+    };
+    read.or_else(|_| {
+        let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        typed(kind, value).map_err(|(field, message)| match field {
+            Some(field) => format!("{field}: {message}"),
+            None => message,
+        })
+    })
+}
+
 /// Reads a value as its kind; on failure the field and serde's words.
 pub(crate) fn typed(kind: Kind, value: Value) -> Result<Object, (Option<String>, String)> {
     fn read<T: DeserializeOwned>(value: Value) -> Result<Box<T>, (Option<String>, String)> {

@@ -1,25 +1,21 @@
 //! A directory of manifests as a store.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use egret_api::{Kind, Object, ObjectKey};
-use egret_plan::intent::Intent;
+use egret_api::{Object, ObjectKey};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::StoreError;
 use crate::accepted::Accepted;
-use crate::decode::{put_status, typed};
-use crate::differences::Differences;
-use crate::manifests::{Manifests, is_manifest};
-use crate::noticed::Noticed;
+use crate::manifests::is_manifest;
+use crate::noticed::{Changed, Noticed};
+use crate::read::Read;
 use crate::records::{Files, OWN};
 use crate::seam::{Changes, Progress, Snapshot, Store};
 use crate::texts::SETTLE;
 use crate::watch::Watch;
-use crate::written::Written;
-use crate::{Problem, StoreError};
 
 /// A directory of manifests, watched.
 ///
@@ -31,15 +27,7 @@ pub struct Directory {
     watch: Watch,
     noticed: Noticed,
     read: Mutex<Read>,
-    differences: Differences,
-}
-
-struct Read {
-    manifests: Manifests,
-    accepted: Accepted,
-    written: Written,
-    /// Objects with their statuses, as the last snapshot had them.
-    with_status: BTreeMap<ObjectKey, WithStatus>,
+    /// When a file that is being written must be looked at again.
     settles: Option<Instant>,
 }
 
@@ -56,14 +44,8 @@ impl Directory {
         let root = path.canonicalize().map_err(StoreError::io("open", path))?;
         let files = Files::open(&root, writer, noticed.clone())?;
         let watch = Watch::open(&root, noticed.clone())?;
-        let read = Read {
-            manifests: Manifests::default(),
-            accepted: Accepted::new(root.join(OWN).join("accepted")),
-            written: Written::default(),
-            with_status: BTreeMap::new(),
-            settles: None,
-        };
-        Ok(Self { root, files, watch, noticed, read: Mutex::new(read), differences: Differences::default() })
+        let read = Mutex::new(Read::new(Accepted::new(root.join(OWN).join("accepted"))));
+        Ok(Self { root, files, watch, noticed, read, settles: None })
     }
 
     /// Keeps copies, in the store, of what is in force of files that are broken, so that a process that starts
@@ -73,52 +55,33 @@ impl Directory {
         self.read.get_mut().unwrap_or_else(PoisonError::into_inner).accepted.writer = Some(files);
     }
 
-    /// Reads everything that changed since the last time, and returns everything.
+    /// Reads everything that changed since the last time, and returns everything. Looks at every manifest: who asks
+    /// for a snapshot sees what was written a moment ago.
     pub fn snapshot(&self) -> Snapshot {
+        self.refreshed(Some(&Changed::Everything)).snapshot()
+    }
+
+    /// What changed since this was asked last, if anything did; everything at first. Looks at every manifest.
+    pub fn news(&self) -> Option<Changes> {
+        self.refreshed(Some(&Changed::Everything)).changes()
+    }
+
+    /// Reads what was noticed to have changed, of manifests perhaps more.
+    fn refreshed(&self, manifests: Option<&Changed>) -> MutexGuard<'_, Read> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let Read { manifests, accepted, written, with_status, settles } = &mut *read;
-        let unreadable = manifests.refresh(&self.root, accepted);
-        let mut broken_records = written.refresh(&self.root, &self.noticed.take());
-        *settles = manifests.settling.then(|| Instant::now() + SETTLE);
-        let (mut objects, mut problems) = manifests.objects();
-        problems.extend(unreadable);
-        problems.append(&mut broken_records);
-        let (mut stale, mut before) = (BTreeSet::new(), std::mem::take(with_status));
-        for (key, status) in written.statuses() {
-            // Most Services are nobody's business; one that was may be so no longer.
-            let told =
-                |object: &&mut Arc<Object>| key.kind != Kind::Service || Intent::read(object).is_some();
-            let Some(object) = objects.get_mut(key).filter(told) else {
-                stale.insert(key.clone());
-                continue;
-            };
-            let known = before.remove(key);
-            let known = known
-                .filter(|known| Arc::ptr_eq(&known.object, object) && Arc::ptr_eq(&known.status, status));
-            let whole = known.map_or_else(|| WithStatus::new(object, status), Ok);
-            match whole {
-                Ok(known) => {
-                    *object = known.whole.clone();
-                    with_status.insert(key.clone(), known);
-                }
-                Err(problem) => problems.push(*problem),
-            }
-        }
-        objects.extend(written.records().map(|(key, object)| (key.clone(), object.clone())));
-        Snapshot {
-            objects: objects.into_values().collect(),
-            problems,
-            objects_digest: manifests.digest(),
-            addresses_digest: written.digest(Kind::EgressAddress),
-            stale_statuses: stale,
-        }
+        let noticed = self.noticed.take();
+        read.refresh(&self.root, manifests.unwrap_or(&noticed), &noticed);
+        read
     }
 
     /// Resolves after something may have changed: at a write of anybody, within a few milliseconds, and every
     /// ten seconds. Dropping the future loses nothing.
     pub async fn changed(&mut self) {
-        let settles = self.read.get_mut().unwrap_or_else(PoisonError::into_inner).settles;
-        self.watch.changed(settles).await;
+        // A file is looked at again after each look that found it being written.
+        let settling = self.read.get_mut().unwrap_or_else(PoisonError::into_inner).is_settling();
+        self.settles = settling.then(|| self.settles.unwrap_or_else(|| Instant::now() + SETTLE));
+        self.watch.changed(self.settles).await;
+        self.settles = None;
     }
 
     /// Creates or replaces a record (EgressAddress, EgressNode).
@@ -199,47 +162,19 @@ impl Store for Directory {
 
     async fn changes(&mut self) -> Changes {
         loop {
-            if !self.differences.is_new() {
+            if self.read.get_mut().unwrap_or_else(PoisonError::into_inner).has_told() {
                 self.changed().await;
             }
-            let snapshot = self.snapshot();
-            if let Some(changes) = self.differences.of(snapshot) {
+            if let Some(changes) = self.refreshed(None).changes() {
                 return changes;
             }
         }
     }
     fn origin(&self, key: &ObjectKey) -> Option<String> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.manifests.origin(key).map(|path| path.display().to_string())
+        read.origin(key).map(|path| path.display().to_string())
     }
     fn recorder(&self) -> Files {
         self.files.clone()
-    }
-}
-
-/// An object with its status, and what it is made of.
-struct WithStatus {
-    object: Arc<Object>,
-    status: Arc<Value>,
-    whole: Arc<Object>,
-}
-
-impl WithStatus {
-    fn new(object: &Arc<Object>, status: &Arc<Value>) -> Result<Self, Box<Problem>> {
-        let problem = |field, message| {
-            Box::new(Problem {
-                file: PathBuf::from(OWN),
-                document: 0,
-                object: Some(object.key().to_string()),
-                field,
-                message,
-                cure: "Remove the object's file below .egret/status; the controller makes it again."
-                    .to_owned(),
-            })
-        };
-        let mut value = object.encode().map_err(|error| problem(None, error.to_string()))?;
-        put_status(object.kind(), &mut value, Value::clone(status));
-        let whole = typed(object.kind(), value).map_err(|(field, message)| problem(field, message))?;
-        Ok(Self { object: object.clone(), status: status.clone(), whole: Arc::new(whole) })
     }
 }

@@ -8,13 +8,14 @@
 
 mod accepted;
 mod decode;
-mod differences;
 mod directory;
 mod document;
 mod kubernetes;
 mod manifests;
+mod news;
 mod noticed;
 mod problem;
+mod read;
 mod records;
 mod seam;
 mod source;

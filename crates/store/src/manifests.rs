@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use egret_api::{Object, ObjectKey};
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::Problem;
 use crate::accepted::Accepted;
 use crate::decode::{Decoded, manifest};
 use crate::document::{documents, flatten};
+use crate::noticed::Changed;
+use crate::records::OWN;
 use crate::texts::{Look, Texts};
 
 /// Deeper than any tree of manifests, and shallow enough to leave a loop of links.
@@ -22,8 +23,13 @@ const MAX_DEPTH: usize = 16;
 pub(crate) struct Manifests {
     texts: Texts,
     files: BTreeMap<PathBuf, File>,
-    /// Some file is being written; it must be looked at again soon.
-    pub(crate) settling: bool,
+    /// The files that have each object: the first is in force.
+    places: BTreeMap<ObjectKey, BTreeSet<PathBuf>>,
+    /// Files that are being written; they must be looked at again soon.
+    settling: BTreeSet<PathBuf>,
+    /// Why the directory itself cannot be read; everything stays meanwhile.
+    unreadable: Option<Problem>,
+    problems: Vec<Problem>,
 }
 
 /// One file.
@@ -44,81 +50,151 @@ pub(crate) struct Placed {
 }
 
 impl Manifests {
-    /// Looks at every file below `root` again. When the directory itself cannot be read, everything stays.
-    pub(crate) fn refresh(&mut self, root: &Path, accepted: &Accepted) -> Option<Problem> {
+    /// Looks at what changed below `root`, and returns the objects that may be others now.
+    pub(crate) fn refresh(
+        &mut self,
+        root: &Path,
+        changed: &Changed,
+        accepted: &Accepted,
+    ) -> BTreeSet<ObjectKey> {
+        let mut touched = BTreeSet::new();
+        let mut files = std::mem::take(&mut self.settling);
+        let mut news = !files.is_empty();
+        let each = match changed {
+            Changed::Files(noticed) => {
+                files.extend(noticed.iter().filter(|file| !file.starts_with(OWN)).cloned());
+                news |= !files.is_empty();
+                // What is not there may have been a directory, or the whole is gone.
+                self.unreadable.is_none()
+                    && files.iter().all(|file| self.look_at(root, file, accepted, &mut touched))
+            }
+            Changed::Everything => false,
+        };
+        if !each {
+            self.look_at_everything(root, accepted, &mut touched);
+        }
+        if news || !each {
+            self.problems = self.find_problems();
+        }
+        touched
+    }
+
+    fn look_at_everything(&mut self, root: &Path, accepted: &Accepted, touched: &mut BTreeSet<ObjectKey>) {
         let mut paths = BTreeSet::new();
-        if let Err(error) = list(root, Path::new(""), 0, &mut paths) {
-            return Some(Problem {
-                file: root.to_owned(),
-                document: 0,
-                object: None,
-                field: None,
-                message: format!("the directory cannot be read: {error}"),
-                cure: "Make it readable; until then the objects read before stay in force.".to_owned(),
-            });
+        self.unreadable = list(root, Path::new(""), 0, &mut paths).err().map(|error| Problem {
+            file: root.to_owned(),
+            document: 0,
+            object: None,
+            field: None,
+            message: format!("the directory cannot be read: {error}"),
+            cure: "Make it readable; until then the objects read before stay in force.".to_owned(),
+        });
+        if self.unreadable.is_some() {
+            return;
         }
         let gone: Vec<_> = self.files.keys().filter(|path| !paths.contains(*path)).cloned().collect();
         for path in gone {
-            self.files.remove(&path);
             self.texts.forget(&path);
             accepted.forget(&path);
+            self.take_out(&path, touched);
         }
-        self.settling = false;
         for path in paths {
-            match self.texts.look(root, &path, true) {
-                Ok(Look::Same) => {}
-                Ok(Look::Settling) => self.settling = true,
-                Ok(Look::Text(text)) => {
-                    let file = self.files.entry(path.clone()).or_insert_with(|| File::new(&path, accepted));
-                    file.read(&path, &text);
-                    accepted.note(&path, &file.objects);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let file = self.files.entry(path.clone()).or_insert_with(|| File::new(&path, accepted));
-                    file.unreadable(&path, &error);
-                    // When it can be read again it must be, even if the text is as before.
-                    self.texts.forget(&path);
-                    accepted.note(&path, &file.objects);
-                }
-            }
+            self.look_at(root, &path, accepted, touched);
         }
-        None
     }
 
-    /// What is in force, and what is wrong. Where an object is in two files, the first by path wins.
-    pub(crate) fn objects(&self) -> (BTreeMap<ObjectKey, Arc<Object>>, Vec<Problem>) {
-        let mut objects = BTreeMap::new();
-        let mut owners: BTreeMap<&ObjectKey, &Path> = BTreeMap::new();
-        let mut problems = Vec::new();
-        for (path, file) in &self.files {
-            problems.extend(file.problems.iter().cloned());
-            for (key, placed) in &file.objects {
-                if let Some(owner) = owners.get(key) {
-                    problems.push(duplicate(path, placed.document, key, owner));
-                    continue;
-                }
-                owners.insert(key, path);
-                objects.insert(key.clone(), placed.object.clone());
-            }
+    /// Looks at a file; false if there is none.
+    fn look_at(
+        &mut self,
+        root: &Path,
+        path: &Path,
+        accepted: &Accepted,
+        touched: &mut BTreeSet<ObjectKey>,
+    ) -> bool {
+        if path.iter().count() > MAX_DEPTH + 1 {
+            return true;
         }
-        (objects, problems)
+        if !std::fs::metadata(root.join(path)).is_ok_and(|metadata| metadata.is_file()) {
+            return false;
+        }
+        let look = self.texts.look(root, path, true);
+        match &look {
+            Ok(Look::Same) => return true,
+            Ok(Look::Settling) => {
+                self.settling.insert(path.to_owned());
+                return true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+            Ok(Look::Text(_)) | Err(_) => {}
+        }
+        let mut file = self.take_out(path, touched).unwrap_or_else(|| File::new(path, accepted));
+        match look {
+            Ok(Look::Text(text)) => file.read(path, &text),
+            Err(error) => file.unreadable(path, &error),
+            Ok(_) => {}
+        }
+        accepted.note(path, &file.objects);
+        for key in file.objects.keys() {
+            self.places.entry(key.clone()).or_default().insert(path.to_owned());
+            touched.insert(key.clone());
+        }
+        self.files.insert(path.to_owned(), file);
+        true
+    }
+
+    /// Takes out a file with its objects.
+    fn take_out(&mut self, path: &Path, touched: &mut BTreeSet<ObjectKey>) -> Option<File> {
+        let file = self.files.remove(path)?;
+        for key in file.objects.keys() {
+            if let Some(places) = self.places.get_mut(key) {
+                places.remove(path);
+                if places.is_empty() {
+                    self.places.remove(key);
+                }
+            }
+            touched.insert(key.clone());
+        }
+        Some(file)
+    }
+
+    /// The object of a key. Where it is in two files, the first by path is in force.
+    pub(crate) fn object(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
+        let file = self.files.get(self.origin(key)?)?;
+        file.objects.get(key).map(|placed| &placed.object)
     }
 
     /// The file that an object in force is from.
     pub(crate) fn origin(&self, key: &ObjectKey) -> Option<&Path> {
-        self.files.iter().find(|(_, file)| file.objects.contains_key(key)).map(|(path, _)| path.as_path())
+        self.places.get(key)?.first().map(PathBuf::as_path)
+    }
+
+    /// What is wrong, in the order of the files.
+    pub(crate) fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    fn find_problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<_> = self.files.values().flat_map(|file| &file.problems).cloned().collect();
+        for (key, places) in self.places.iter().filter(|(_, places)| places.len() > 1) {
+            let twice = |path: &PathBuf| {
+                let document = self.files.get(path)?.objects.get(key)?.document;
+                Some(duplicate(path, document, key, self.origin(key)?))
+            };
+            problems.extend(places.iter().skip(1).filter_map(twice));
+        }
+        problems.sort();
+        problems.extend(self.unreadable.clone());
+        problems
+    }
+
+    /// Some file is being written; it must be looked at again soon.
+    pub(crate) fn is_settling(&self) -> bool {
+        !self.settling.is_empty()
     }
 
     /// Digest of the texts and where they stand.
-    pub(crate) fn digest(&self) -> String {
-        let mut hash = Xxh3::new();
-        for path in self.files.keys() {
-            hash.update(path.as_os_str().as_encoded_bytes());
-            hash.update(&[0]);
-            hash.update(&self.texts.digest(path.as_os_str()).to_le_bytes());
-        }
-        format!("{:016x}", hash.digest())
+    pub(crate) fn digest(&self) -> u64 {
+        self.texts.digest()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use egret_api::{Kind, Object, ObjectKey};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::StoreError;
@@ -20,7 +21,7 @@ pub(crate) const STATUS: &str = "status";
 /// The directory of statuses of objects that are in no namespace.
 pub(crate) const NO_NAMESPACE: &str = "_";
 const TEMPORARY: &str = "tmp";
-const PROGRESS: &str = "controller.json";
+pub(crate) const PROGRESS: &str = "controller.json";
 
 /// The writing side of a directory.
 #[derive(Clone, Debug)]
@@ -92,8 +93,8 @@ impl Files {
     }
 
     fn note(&self, path: &Path) {
-        if let Ok(own) = path.strip_prefix(self.root.join(OWN)) {
-            self.noticed.change(own);
+        if let Ok(below) = path.strip_prefix(&self.root) {
+            self.noticed.change(below);
         }
     }
 
@@ -119,8 +120,13 @@ impl Files {
     pub(crate) fn put_record(&self, object: &Object) -> Result<(), StoreError> {
         let key = object.key();
         let encode = |source| StoreError::Encode { object: key.to_string(), source };
-        let value = object.encode().map_err(encode)?;
-        self.put(&self.record_path(&key)?, &pretty(&value).map_err(encode)?)
+        // A record of a large cluster is long, and written often: it is made a text without the way over a value.
+        let text = match object {
+            Object::EgressAddress(record) => pretty(record),
+            Object::EgressNode(record) => pretty(record),
+            _ => object.encode().and_then(|value| pretty(&value)),
+        };
+        self.put(&self.record_path(&key)?, &text.map_err(encode)?)
     }
 
     pub(crate) fn remove_record(&self, key: &ObjectKey) -> Result<(), StoreError> {
@@ -148,7 +154,7 @@ impl Files {
     }
 }
 
-fn pretty(value: &Value) -> Result<String, serde_json::Error> {
+fn pretty(value: &impl Serialize) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(value).map(|text| text + "\n")
 }
 

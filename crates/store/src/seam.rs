@@ -1,6 +1,5 @@
 //! The seam itself: what the controller and the agents ask of any store.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -68,31 +67,6 @@ impl Snapshot {
 
     fn place(&self, key: &ObjectKey) -> Result<usize, usize> {
         self.objects.binary_search_by(|object| object.key().cmp(key))
-    }
-
-    /// What this snapshot has that an earlier one's objects had not, or had otherwise; and what is gone.
-    pub fn since<'a>(&'a self, before: &[Arc<Object>]) -> (Vec<&'a Arc<Object>>, Vec<ObjectKey>) {
-        let (mut applied, mut deleted) = (Vec::new(), Vec::new());
-        let (mut old, mut new) = (before.iter().peekable(), self.objects.iter().peekable());
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return (applied, deleted),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => Ordering::Equal,
-                (Some(old), Some(new)) => old.key().cmp(&new.key()),
-            };
-            match order {
-                Ordering::Less => deleted.extend(old.next().map(|old| old.key())),
-                Ordering::Greater => applied.extend(new.next()),
-                Ordering::Equal => {
-                    let (old, new) = (old.next(), new.next());
-                    applied.extend(
-                        new.filter(|new| old.is_none_or(|old| !Arc::ptr_eq(old, new) && old != *new)),
-                    );
-                }
-            }
-        }
     }
 }
 

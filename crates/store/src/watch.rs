@@ -1,8 +1,7 @@
 //! Notices that something below a directory changed.
 
-use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind};
@@ -11,9 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::StoreError;
-use crate::manifests::is_manifest;
 use crate::noticed::Noticed;
-use crate::records::{OWN, RECORDS, STATUS};
 
 /// Several files are often written together; they are read together after this.
 const DEBOUNCE: Duration = Duration::from_millis(10);
@@ -39,11 +36,14 @@ impl Watch {
         let (below, notice) = (root.to_owned(), noticed.clone());
         let failed = |source| StoreError::Watch { path: root.to_owned(), source };
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            match &event {
+            let wakes = match &event {
                 Ok(event) if !event.need_rescan() => note(&below, event, &notice),
-                _ => notice.everything(),
-            }
-            if event.map_or(true, |event| concerns(&below, &event)) {
+                _ => {
+                    notice.everything();
+                    true
+                }
+            };
+            if wakes {
                 // A full channel tells the same already.
                 let _ = sender.try_send(());
             }
@@ -116,57 +116,11 @@ fn changes(event: &notify::Event) -> bool {
     }
 }
 
-/// Notes which records and statuses an event is about.
-fn note(root: &Path, event: &notify::Event, noticed: &Noticed) {
-    let own = root.join(OWN);
+/// Notes which files an event is about. Returns whether readers should look.
+fn note(root: &Path, event: &notify::Event, noticed: &Noticed) -> bool {
+    let mut wakes = false;
     for path in event.paths.iter().filter(|_| changes(event)) {
-        match path.strip_prefix(&own) {
-            Ok(file) if file.starts_with(RECORDS) || file.starts_with(STATUS) => noticed.change(file),
-            Ok(file) if file.as_os_str().is_empty() => noticed.everything(),
-            _ => {}
-        }
+        wakes |= noticed.change(path.strip_prefix(root).unwrap_or(Path::new("")));
     }
-}
-
-fn concerns(root: &Path, event: &notify::Event) -> bool {
-    changes(event) && (event.need_rescan() || event.paths.iter().any(|path| concerned(root, path)))
-}
-
-/// Whether a path holds something that is read. Statuses do not wake anybody: only their writer needs them.
-fn concerned(root: &Path, path: &Path) -> bool {
-    let Ok(below) = path.strip_prefix(root) else { return true };
-    let mut parts = below.components();
-    match parts.next() {
-        Some(Component::Normal(first)) if first == OsStr::new(OWN) => match parts.next() {
-            Some(Component::Normal(part)) => part == RECORDS || part == "controller.json",
-            _ => false,
-        },
-        Some(Component::Normal(first)) if first.as_encoded_bytes().starts_with(b".") => first == "..data",
-        // A name without extension may be a directory with manifests in it.
-        _ => below.extension().is_none() || is_manifest(below),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_read_wakes() {
-        let root = Path::new("/s");
-        for (path, expected) in [
-            ("/s/a.yaml", true),
-            ("/s/team/b.json", true),
-            ("/s/team", true),
-            ("/s/..data", true),
-            ("/s/.a.yaml.swp", false),
-            ("/s/notes.txt", false),
-            ("/s/.egret/records/EgressNode/n.json", true),
-            ("/s/.egret/controller.json", true),
-            ("/s/.egret/status/Egress/_/x.json", false),
-            ("/s/.egret/tmp/x", false),
-        ] {
-            assert_eq!(concerned(root, Path::new(path)), expected, "{path}");
-        }
-    }
+    wakes
 }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use egret_api::{Kind, Object, ObjectKey};
 use serde_json::Value;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::Problem;
-use crate::decode::{has_status, is_record, typed};
+use crate::decode::{has_status, is_record, record};
 use crate::noticed::Changed;
 use crate::records::{NO_NAMESPACE, OWN, RECORDS, STATUS};
 use crate::texts::{Look, Texts};
@@ -25,94 +24,105 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// Reads again what changed. Of a record that is broken, what it said before stays. Returns all that are.
-    pub(crate) fn refresh(&mut self, root: &Path, changed: &Changed) -> Vec<Problem> {
-        let own = root.join(OWN);
+    /// Reads again what changed, and returns whose record or status may be another now. Of one that is broken, what it
+    /// said before stays.
+    pub(crate) fn refresh(&mut self, root: &Path, changed: &Changed) -> BTreeSet<ObjectKey> {
+        let mut touched = BTreeSet::new();
         match changed {
-            Changed::Everything => self.look_at_everything(&own),
-            Changed::Files(files) => files.iter().for_each(|file| self.look_at(&own, file)),
+            Changed::Everything => self.look_at_everything(&root.join(OWN), &mut touched),
+            Changed::Files(files) => {
+                for file in files {
+                    touched.extend(self.look_at(root, file));
+                }
+            }
         }
+        touched
+    }
+
+    fn look_at_everything(&mut self, own: &Path, touched: &mut BTreeSet<ObjectKey>) {
+        for kind in Kind::ALL.iter().copied().filter(|kind| is_record(*kind)) {
+            let directory = own.join(RECORDS).join(kind.as_str());
+            let shelf = self.records.entry(kind).or_default();
+            let changed = shelf.look_at_everything(&directory, |name, text| record_in(kind, name, text));
+            touched.extend(changed.iter().map(|name| key(kind, None, name)));
+        }
+        for kind in Kind::ALL.iter().copied().filter(|kind| has_status(*kind)) {
+            let directory = own.join(STATUS).join(kind.as_str());
+            let Ok(namespaces) = std::fs::read_dir(&directory) else { continue };
+            let found: BTreeSet<_> = namespaces.flatten().map(|entry| entry.file_name()).collect();
+            let shelves = self.statuses.entry(kind).or_default();
+            shelves.retain(|namespace, shelf| {
+                let stays = found.contains(namespace);
+                if !stays {
+                    touched.extend(shelf.read.keys().map(|name| key(kind, Some(namespace), name)));
+                }
+                stays
+            });
+            for namespace in found {
+                let shelf = shelves.entry(namespace.clone()).or_default();
+                let changed = shelf.look_at_everything(&directory.join(&namespace), |_, text| status(text));
+                touched.extend(changed.iter().map(|name| key(kind, Some(&namespace), name)));
+            }
+        }
+    }
+
+    /// Looks at one file below the store's directory; whose it is if it may say something else.
+    fn look_at(&mut self, root: &Path, file: &Path) -> Option<ObjectKey> {
+        let parts: Vec<&OsStr> = file.iter().collect();
+        let kind = |name: &OsStr| Kind::ALL.iter().copied().find(|kind| name == kind.as_str());
+        let directory = root.join(file.parent()?);
+        match parts[..] {
+            [own, part, name, file] if own == OWN && part == RECORDS => {
+                let kind = kind(name).filter(|kind| is_record(*kind))?;
+                let shelf = self.records.entry(kind).or_default();
+                let changed = shelf.look_at(&directory, file, |name, text| record_in(kind, name, text));
+                changed.then(|| key(kind, None, file))
+            }
+            [own, part, name, namespace, file] if own == OWN && part == STATUS => {
+                let kind = kind(name).filter(|kind| has_status(*kind))?;
+                let shelf = self.statuses.entry(kind).or_default().entry(namespace.to_owned()).or_default();
+                let changed = shelf.look_at(&directory, file, |_, text| status(text));
+                changed.then(|| key(kind, Some(namespace), file))
+            }
+            _ => None,
+        }
+    }
+
+    /// The record of this key.
+    pub(crate) fn record(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
+        self.records.get(&key.kind)?.read.get(&file_of(key))
+    }
+
+    /// The status of the object of this key.
+    pub(crate) fn status(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
+        let namespace = if key.namespace.is_empty() { NO_NAMESPACE } else { &key.namespace };
+        self.statuses.get(&key.kind)?.get(OsStr::new(namespace))?.read.get(&file_of(key))
+    }
+
+    /// Records that cannot be read.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = Problem> {
         let broken =
             self.records.iter().flat_map(|(kind, shelf)| shelf.broken.iter().map(move |file| (kind, file)));
-        let problem = |(kind, (name, message)): (&Kind, (&OsString, &String))| Problem {
+        broken.map(|(kind, (name, message))| Problem {
             file: Path::new(OWN).join(RECORDS).join(kind.as_str()).join(name),
             document: 0,
             object: Some(kind.as_str().to_owned()),
             field: None,
             message: message.clone(),
             cure: "Remove the file; its writer makes it again.".to_owned(),
-        };
-        broken.map(problem).collect()
-    }
-
-    fn look_at_everything(&mut self, own: &Path) {
-        for kind in Kind::ALL.iter().copied().filter(|kind| is_record(*kind)) {
-            let directory = own.join(RECORDS).join(kind.as_str());
-            let shelf = self.records.entry(kind).or_default();
-            shelf.look_at_everything(&directory, |_, text| record(kind, text));
-        }
-        for kind in Kind::ALL.iter().copied().filter(|kind| has_status(*kind)) {
-            let directory = own.join(STATUS).join(kind.as_str());
-            let Ok(namespaces) = std::fs::read_dir(&directory) else { continue };
-            let found: Vec<_> = namespaces.flatten().map(|entry| entry.file_name()).collect();
-            let shelves = self.statuses.entry(kind).or_default();
-            shelves.retain(|namespace, _| found.contains(namespace));
-            for namespace in found {
-                let shelf = shelves.entry(namespace.clone()).or_default();
-                shelf.look_at_everything(&directory.join(&namespace), |name, text| {
-                    status(kind, &namespace, name, text)
-                });
-            }
-        }
-    }
-
-    /// Looks at one file below Egret's own directory.
-    fn look_at(&mut self, own: &Path, file: &Path) {
-        let parts: Vec<&OsStr> = file.iter().collect();
-        let kind = |name: &OsStr| Kind::ALL.iter().copied().find(|kind| name == kind.as_str());
-        let Some(directory) = own.join(file).parent().map(Path::to_owned) else { return };
-        match parts[..] {
-            [part, name, file] if part == RECORDS => {
-                let Some(kind) = kind(name).filter(|kind| is_record(*kind)) else { return };
-                let shelf = self.records.entry(kind).or_default();
-                shelf.look_at(&directory, file, |_, text| record(kind, text));
-            }
-            [part, name, namespace, file] if part == STATUS => {
-                let Some(kind) = kind(name).filter(|kind| has_status(*kind)) else { return };
-                let shelves = self.statuses.entry(kind).or_default();
-                let shelf = shelves.entry(namespace.to_owned()).or_default();
-                shelf.look_at(&directory, file, |name, text| status(kind, namespace, name, text));
-            }
-            _ => {}
-        }
-    }
-
-    /// All records.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<Object>)> {
-        self.records.values().flat_map(Shelf::iter)
-    }
-
-    /// Every object that has a status, with it.
-    pub(crate) fn statuses(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<Value>)> {
-        self.statuses.values().flat_map(BTreeMap::values).flat_map(Shelf::iter)
+        })
     }
 
     /// Digest of the texts of the records of one kind.
-    pub(crate) fn digest(&self, kind: Kind) -> String {
-        let mut hash = Xxh3::new();
-        for (file, (key, _)) in self.records.get(&kind).into_iter().flat_map(|shelf| &shelf.read) {
-            hash.update(key.name.as_bytes());
-            hash.update(&[0]);
-            hash.update(&self.records[&kind].texts.digest(file).to_le_bytes());
-        }
-        format!("{:016x}", hash.digest())
+    pub(crate) fn digest(&self, kind: Kind) -> u64 {
+        self.records.get(&kind).map_or(0, |shelf| shelf.texts.digest())
     }
 }
 
 /// The files of one directory, as they were read last.
 struct Shelf<T> {
     texts: Texts,
-    read: BTreeMap<OsString, (ObjectKey, Arc<T>)>,
+    read: BTreeMap<OsString, Arc<T>>,
     /// Files that cannot be read, and why.
     broken: BTreeMap<OsString, String>,
 }
@@ -124,66 +134,71 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
+    /// Returns the files that may say something else.
     fn look_at_everything(
         &mut self,
         directory: &Path,
-        decode: impl Fn(&OsStr, &str) -> Result<(ObjectKey, T), String>,
-    ) {
-        let Ok(files) = json_files(directory) else { return };
+        decode: impl Fn(&OsStr, &str) -> Result<T, String>,
+    ) -> Vec<OsString> {
+        let Ok(files) = json_files(directory) else { return Vec::new() };
         let known: BTreeSet<OsString> = self.read.keys().chain(self.broken.keys()).cloned().collect();
-        for name in known.difference(&files).chain(&files) {
-            self.look_at(directory, name, &decode);
-        }
+        known.union(&files).filter(|name| self.look_at(directory, name, &decode)).cloned().collect()
     }
 
-    /// Looks at a file. What a broken one said before stays.
+    /// Looks at a file, and returns whether it may say something else. What a broken one said before stays.
     fn look_at(
         &mut self,
         directory: &Path,
         name: &OsStr,
-        decode: impl Fn(&OsStr, &str) -> Result<(ObjectKey, T), String>,
-    ) {
+        decode: impl Fn(&OsStr, &str) -> Result<T, String>,
+    ) -> bool {
         let result = match self.texts.look(directory, Path::new(name), false) {
             Ok(Look::Text(text)) => decode(name, &text),
-            Ok(_) => return,
+            Ok(_) => return false,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.texts.forget(Path::new(name));
-                self.read.remove(name);
                 self.broken.remove(name);
-                return;
+                return self.read.remove(name).is_some();
             }
             Err(error) => Err(error.to_string()),
         };
         match result {
-            Ok((key, value)) => {
+            Ok(value) => {
                 self.broken.remove(name);
-                self.read.insert(name.to_owned(), (key, Arc::new(value)));
+                self.read.insert(name.to_owned(), Arc::new(value));
+                true
             }
-            Err(message) => drop(self.broken.insert(name.to_owned(), message)),
+            Err(message) => {
+                self.broken.insert(name.to_owned(), message);
+                false
+            }
         }
     }
+}
 
-    fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<T>)> {
-        self.read.values().map(|(key, value)| (key, value))
+/// Whose a file is, told by where it stands.
+fn key(kind: Kind, namespace: Option<&OsStr>, file: &OsStr) -> ObjectKey {
+    let text = |part: &OsStr| part.to_string_lossy().into_owned();
+    ObjectKey {
+        kind,
+        namespace: namespace.filter(|namespace| *namespace != NO_NAMESPACE).map(text).unwrap_or_default(),
+        name: text(Path::new(file).file_stem().unwrap_or_default()),
     }
 }
 
-fn record(kind: Kind, text: &str) -> Result<(ObjectKey, Object), String> {
-    let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let object = typed(kind, value).map_err(|(field, message)| match field {
-        Some(field) => format!("{field}: {message}"),
-        None => message,
-    })?;
-    Ok((object.key(), object))
+fn file_of(key: &ObjectKey) -> OsString {
+    format!("{}.json", key.name).into()
 }
 
-/// The object that a status is about is told by where its file stands.
-fn status(kind: Kind, namespace: &OsStr, name: &OsStr, text: &str) -> Result<(ObjectKey, Value), String> {
-    let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let text = |part: &OsStr| part.to_string_lossy().into_owned();
-    let namespace = if namespace == NO_NAMESPACE { String::new() } else { text(namespace) };
-    let name = text(Path::new(name).file_stem().unwrap_or_default());
-    Ok((ObjectKey { kind, namespace, name }, value))
+fn record_in(kind: Kind, name: &OsStr, text: &str) -> Result<Object, String> {
+    let object = record(kind, text)?;
+    match object.key() == key(kind, None, name) {
+        true => Ok(object),
+        false => Err(format!("says that it is {}", object.key())),
+    }
+}
+
+fn status(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// Names of the JSON files of a directory.

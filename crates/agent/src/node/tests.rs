@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use egret_api::{EgressAddress, EgressNode, Kind, Object};
+use egret_api::{EgressAddress, EgressNode, Kind, Lease, Object};
 use egret_datapath::{AddressUse, ApplyError, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep};
 use egret_plan::tables::{Guard, Hops, LinkIndex, Mac, Path, Settings, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, LocalWire, PodLink, Steering, Underlay};
@@ -33,6 +33,7 @@ struct Memory {
     /// Every call in order, by what it was about.
     log: RefCell<Vec<String>>,
     refuse_pods: bool,
+    refuse_leases: bool,
     refuse_links: BTreeSet<LinkIndex>,
     used: BTreeMap<IpAddr, AddressUse>,
     opened: BTreeMap<IpAddr, u32>,
@@ -74,6 +75,9 @@ impl Kernel for Memory {
                 .push(format!("{change:?}").split(['(', ' ']).next().unwrap_or_default().to_owned());
             match (self.refuse_pods, change) {
                 (true, Change::SetPod(pod, _)) => failures.push(format!("map pods: {pod}: no room")),
+                (_, Change::SetLease(address, ..)) if self.refuse_leases => {
+                    failures.push(format!("map leases: {address}: no room"));
+                }
                 _ => self.write(change),
             }
         }
@@ -525,6 +529,94 @@ fn how_others_use_their_ports_changes_no_plan() {
         node.objects(Changes { objects_digest: "o2".into(), ..batch(vec![]) }),
         "what people wrote must be answered"
     );
+}
+
+/// The address's record with more leases, each as a node and a first port, at a revision.
+fn leased(revision: u64, more: &[(&str, u16)]) -> Object {
+    let record = cluster().into_iter().find_map(|object| match object {
+        Object::EgressAddress(record) => Some(record),
+        _ => None,
+    });
+    let mut record = record.unwrap();
+    record.spec.revision = revision;
+    record.spec.leases.extend(more.iter().map(|(node, first_port)| Lease {
+        node: (*node).into(),
+        first_port: *first_port,
+        revision,
+        released: None,
+    }));
+    Object::EgressAddress(record)
+}
+
+/// Whoever comes anew and knows the same objects has the same plan.
+fn is_as_from_scratch(node: &Node<Memory>, number: u8, record: Object) {
+    let mut other = adopt(number, Memory::default());
+    other.objects(batch(cluster()));
+    other.objects(batch(vec![record]));
+    other.links(links(number, true, true));
+    other.verdict = node.verdict.clone();
+    other.step(Instant::now());
+    assert_eq!(*node.plan, *other.plan);
+    assert_eq!(node.kernel.tables, other.kernel.tables);
+    assert_eq!(node.actual, other.actual);
+}
+
+#[test]
+fn a_lease_changes_its_own_entries_and_what_is_reported_of_them_and_nothing_else() {
+    let (mut node, now) = running(4);
+    node.kernel.log.borrow_mut().clear();
+    let more = leased(2, &[("node-2", 3072)]);
+    assert!(node.objects(batch(vec![more.clone()])));
+    assert_eq!(node.step(now).changes, 1);
+    assert_eq!(*node.kernel.log.borrow(), ["SetLease"]);
+    assert_eq!(crate::report::record(&node).unwrap().programmed[ADDRESS], 2);
+    is_as_from_scratch(&node, 4, more);
+
+    node.kernel.refuse_leases = true;
+    let (more, digest) = (leased(3, &[("node-2", 3072), ("node-1", 4096)]), "a2");
+    assert!(node.objects(Changes { addresses_digest: digest.into(), ..batch(vec![more.clone()]) }));
+    node.step(now);
+    let record = crate::report::record(&node).unwrap();
+    assert_eq!(
+        (record.programmed[ADDRESS], record.observed_addresses.as_str()),
+        (2, "a1"),
+        "nothing is claimed"
+    );
+    assert!(record.waiting[0].contains("no room"), "{:?}", record.waiting);
+    node.kernel.refuse_leases = false;
+    node.step(node.next().unwrap());
+    let record = crate::report::record(&node).unwrap();
+    assert_eq!((record.programmed[ADDRESS], record.observed_addresses.as_str()), (3, digest));
+    is_as_from_scratch(&node, 4, more);
+
+    assert!(node.objects(batch(vec![leased(4, &[])])));
+    node.step(now);
+    is_as_from_scratch(&node, 4, leased(4, &[]));
+}
+
+#[test]
+fn a_node_uses_ports_when_every_gateway_has_them() {
+    let (mut node, now) = running(1);
+    let more = leased(2, &[("node-1", 4096)]);
+    node.objects(batch(vec![more.clone()]));
+    node.step(now);
+    assert_eq!(node.kernel.tables.egress[&ip(ADDRESS)].blocks, [1024]);
+    let reports = |node: &mut Node<Memory>, name: &str, revision: u64| {
+        let mut gateways = cluster().into_iter().filter_map(|object| match object {
+            Object::EgressNode(node) => Some(node),
+            _ => None,
+        });
+        let mut gateway = gateways.find(|node| node.metadata.name.as_deref() == Some(name)).unwrap();
+        gateway.spec.programmed.insert(ADDRESS.into(), revision);
+        assert!(node.objects(batch(vec![Object::EgressNode(gateway)])));
+        node.kernel.log.borrow_mut().clear();
+        node.step(now);
+        node.kernel.log.borrow().clone()
+    };
+    assert!(reports(&mut node, "node-4", 2).is_empty(), "the other does not know whose they are");
+    assert_eq!(reports(&mut node, "node-5", 2), ["SetEgress"]);
+    assert_eq!(node.kernel.tables.egress[&ip(ADDRESS)].blocks, [1024, 4096]);
+    assert_eq!(node.kernel.tables, node.plan.tables.clone().without_guard());
 }
 
 #[test]

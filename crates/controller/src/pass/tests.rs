@@ -13,8 +13,6 @@ use super::*;
 struct Place {
     path: PathBuf,
     store: Directory,
-    /// What the controller was told already.
-    known: Vec<Arc<Object>>,
     controller: Controller,
     metrics: Metrics,
 }
@@ -27,7 +25,6 @@ impl Place {
         Self {
             path,
             store,
-            known: Vec::new(),
             controller: Controller::new(ClusterSettings::default()),
             metrics: Metrics::default(),
         }
@@ -35,24 +32,16 @@ impl Place {
 
     async fn pass(&mut self, second: i64) -> Outcome {
         let now = Timestamp::from_second(1_700_000_000 + second).unwrap();
-        let snapshot = self.store.snapshot();
-        let (applied, deleted) = snapshot.since(&self.known);
-        self.controller.take(Changes {
-            applied: applied.into_iter().cloned().collect(),
-            deleted,
-            problems: snapshot.problems.clone(),
-            objects_digest: snapshot.objects_digest.clone(),
-            addresses_digest: snapshot.addresses_digest.clone(),
-            stale_statuses: snapshot.stale_statuses.clone(),
-        });
-        self.known = snapshot.objects;
+        if let Some(changes) = self.store.news() {
+            self.controller.take(changes);
+        }
         let origin = |key: &ObjectKey| self.store.origin(key);
         self.controller.pass(&self.store.recorder(), origin, now, &self.metrics).await
     }
 
     /// A new process: it remembers nothing.
     fn restart(&mut self) {
-        self.known.clear();
+        self.store = Directory::open(&self.path, "test").unwrap();
         self.controller = Controller::new(ClusterSettings::default());
     }
 

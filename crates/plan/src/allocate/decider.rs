@@ -31,6 +31,8 @@ pub struct Decider {
     unwritten: BTreeSet<IpAddr>,
     /// Objects whose status is not as decided yet.
     untold: BTreeSet<ObjectKey>,
+    /// Objects whose status was decided in the last decision; absent: all of them.
+    looked_at: Option<BTreeSet<ObjectKey>>,
 }
 
 impl Decider {
@@ -62,6 +64,11 @@ impl Decider {
     /// Objects whose status the store does not hold as decided.
     pub fn untold(&self) -> impl Iterator<Item = &ObjectKey> {
         self.untold.iter()
+    }
+
+    /// Objects whose status may be another by the last decision; `None`: any may be.
+    pub fn looked_at(&self) -> Option<&BTreeSet<ObjectKey>> {
+        self.looked_at.as_ref()
     }
 
     /// Decides about everything.
@@ -108,9 +115,10 @@ impl Decider {
         // Whether a policy comes second in a family depends on the address of the first.
         let second: Vec<ObjectKey> = told.iter().flat_map(|key| world.outranked_by(key)).cloned().collect();
         told.extend(second);
-        for key in told {
-            self.tell(world, &key, now);
+        for key in &told {
+            self.tell(world, key, now);
         }
+        self.looked_at = Some(told);
         self.decision.wake = self.wakes.values().min().copied();
         true
     }

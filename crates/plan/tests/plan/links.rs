@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::sim::{Cluster, decode, pod_object};
 
-fn cluster(steering: Steering) -> Cluster {
+pub fn cluster(steering: Steering) -> Cluster {
     let mut cluster = Cluster::six_nodes();
     cluster.steering = steering;
     cluster.apply(decode(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod"}})));
@@ -34,7 +34,7 @@ fn cluster(steering: Steering) -> Cluster {
     cluster
 }
 
-fn address() -> IpAddr {
+pub fn address() -> IpAddr {
     "10.10.0.11".parse().unwrap()
 }
 

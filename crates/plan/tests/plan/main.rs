@@ -1,6 +1,8 @@
 //! The planner against a cluster in miniature: golden scenarios that read like documentation, and properties.
 
 #[cfg(test)]
+mod again;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod show;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use egret_api::{Object, WhenUnavailable};
 use egret_plan::tables::{Captured, PortMatch, PortRule, Tables};
-use egret_plan::{Expected, Packet, World, allocate, diff, expected_source, node};
+use egret_plan::{Expected, Packet, Steering, World, allocate, diff, expected_source, node};
 use ipnet::{IpNet, Ipv4Net};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -104,6 +104,31 @@ proptest! {
                 _ => {}
             }
             cluster.writes();
+        }
+        cluster.settle();
+    }
+
+    #[test]
+    fn a_node_plans_ports_again_as_from_scratch(
+        start in strategy::cluster(),
+        steering in select(vec![Steering::Overlay, Steering::Auto, Steering::Link]),
+        story in prop::collection::vec((prop_oneof![4 => strategy::flows(), 1 => strategy::event()], 0..4u8, 1..=6u8), 1..16),
+    ) {
+        let mut cluster = start;
+        cluster.steering = steering;
+        for (event, turn, n) in story {
+            event.happen(&mut cluster);
+            // Every agent and the controller are as slow as chance has it; each plan is compared.
+            match turn {
+                0 => drop(cluster.controller()),
+                1 | 2 => {
+                    let node = format!("node-{n}");
+                    if cluster.world.nodes().contains_key(&node) && !cluster.off.contains(&node) {
+                        cluster.agent(&node);
+                    }
+                }
+                _ => cluster.settle(),
+            }
         }
         cluster.settle();
     }

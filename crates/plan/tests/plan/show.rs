@@ -171,7 +171,7 @@ pub fn plan(cluster: &Cluster, node: &str, plan: &NodePlan) -> String {
     for (name, address) in &plan.probes {
         let _ = writeln!(text, "probes  {name} at {address}");
     }
-    for waits in &plan.waiting {
+    for waits in plan.waits() {
         let _ = writeln!(text, "waits   {waits}");
     }
     text

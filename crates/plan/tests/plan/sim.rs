@@ -8,8 +8,8 @@ use egret_api::{EgressAddress, EgressNode, EgressNodeSpec, Kind, Object, ObjectK
 use egret_plan::allocate::Decider;
 use egret_plan::tables::{Path, Tables, UnknownPods};
 use egret_plan::{
-    Change, ClusterSettings, Local, LocalWire, NodePlan, PodLink, Steering, Underlay, World, allocate,
-    demand, diff, node,
+    Affected, Change, ClusterSettings, Local, LocalWire, NodePlan, PodLink, Steering, Underlay, World,
+    allocate, demand, diff, node,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -35,6 +35,12 @@ pub struct Cluster {
     pub links: BTreeMap<String, BTreeSet<String>>,
     pub flows: BTreeMap<(String, IpAddr), PortUse>,
     pub plans: BTreeMap<String, NodePlan>,
+    /// What each plan was made from besides the world.
+    locals: BTreeMap<String, Local>,
+    /// What changed since each plan was made.
+    affected: BTreeMap<String, Affected>,
+    /// Plans of which only some addresses' ports were planned again.
+    pub again: usize,
     pub kernels: BTreeMap<String, Tables>,
     pub changes: BTreeMap<String, Vec<Change>>,
 }
@@ -53,6 +59,9 @@ impl Cluster {
             links: BTreeMap::new(),
             flows: BTreeMap::new(),
             plans: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            affected: BTreeMap::new(),
+            again: 0,
             kernels: BTreeMap::new(),
             changes: BTreeMap::new(),
         }
@@ -70,12 +79,20 @@ impl Cluster {
 
     pub fn apply(&mut self, object: Object) {
         self.objects.insert(object.key(), object.clone());
-        self.world.apply(object);
+        let affected = self.world.apply(object);
+        self.affects(affected);
     }
 
     pub fn delete(&mut self, key: &ObjectKey) {
         self.objects.remove(key);
         self.world.delete(key);
+        self.affects(Affected::Everything);
+    }
+
+    fn affects(&mut self, affected: Affected) {
+        for node in self.plans.keys() {
+            self.affected.entry(node.clone()).or_default().add(affected.clone());
+        }
     }
 
     pub fn pass(&mut self, time: SignedDuration) {
@@ -174,6 +191,7 @@ impl Cluster {
     /// An agent's turn; true if its report changed. Every step of its way to the new plan must be safe.
     pub fn agent(&mut self, node: &str) -> bool {
         let plan = node::plan(&self.world, &self.settings, &self.local(node));
+        self.planned_again_is_as_from_scratch(node, &plan);
         let before = self.kernels.get(node).cloned().unwrap_or_default();
         let changes = diff(&before, &plan.tables);
         let mut kernel = before;
@@ -192,6 +210,32 @@ impl Cluster {
             self.apply(new);
         }
         changed
+    }
+
+    /// Where only ports were affected, planning these again must give the same plan, and the same changes.
+    fn planned_again_is_as_from_scratch(&mut self, node: &str, scratch: &NodePlan) {
+        let affected = self.affected.remove(node).unwrap_or_default();
+        let local = self.local(node);
+        let same = self.locals.insert(node.to_owned(), local.clone()).is_some_and(|before| before == local);
+        let Some(old) = self.plans.get(node).filter(|_| same) else { return };
+        let addresses = match affected {
+            Affected::Nothing => BTreeSet::new(),
+            Affected::Ports(addresses) => addresses,
+            Affected::Everything => return,
+        };
+        let Some(part) = old.again(&self.world, &local, &addresses) else { return };
+        let mut plan = old.clone();
+        let (before, tables) = (plan.part(&addresses), part.tables.clone());
+        assert_eq!(
+            diff(&old.tables.part(&addresses), &tables),
+            diff(&old.tables, &scratch.tables),
+            "changes of {addresses:?} on {node}"
+        );
+        self.again += usize::from(before != part);
+        plan.put(part);
+        assert_eq!(plan, *scratch, "{addresses:?} on {node}");
+        plan.put(before);
+        assert_eq!(plan, *old, "a part that is put back");
     }
 
     fn report(&self, node: &str, plan: &NodePlan) -> EgressNodeSpec {
@@ -215,7 +259,7 @@ impl Cluster {
             holders: plan.holders.iter().map(|(a, h)| (a.to_string(), h.clone())).collect(),
             links: plan.links.iter().cloned().collect(),
             ready: true,
-            waiting: plan.waiting.clone(),
+            waiting: plan.waits().cloned().collect(),
             ..EgressNodeSpec::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Small clusters by chance: few names, so that things meet.
 
-use egret_api::{Kind, Object, ObjectKey};
+use egret_api::{Kind, Object, ObjectKey, PortUse};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -16,6 +16,8 @@ pub enum Event {
     Off(String),
     On(String),
     Pass(i64),
+    /// A node has so many flows by an address, in every other of its blocks or in each.
+    Flows(String, u8, u64, bool),
 }
 
 impl Event {
@@ -39,6 +41,15 @@ impl Event {
             Event::Off(node) => drop(cluster.off.insert(node)),
             Event::On(node) => drop(cluster.off.remove(&node)),
             Event::Pass(seconds) => cluster.pass(SignedDuration::from_secs(seconds)),
+            Event::Flows(node, which, flows, everywhere) => {
+                let records: Vec<_> = cluster.world.records().values().collect();
+                let Some(record) = records.get(usize::from(which) % records.len().max(1)) else { return };
+                let mine = record.spec.leases.iter().filter(|lease| lease.node == node);
+                let mine = mine.step_by(if everywhere { 1 } else { 2 }).map(|lease| lease.first_port);
+                let used = PortUse { wanted_blocks: 0, flows, busy_blocks: mine.collect() };
+                let address = record.address;
+                cluster.flows.insert((node, address), used);
+            }
         }
     }
 }
@@ -353,6 +364,13 @@ pub fn write_in(namespace: usize) -> impl Strategy<Value = Event> {
     })
 }
 
+/// The load on some address changes.
+pub fn flows() -> impl Strategy<Value = Event> {
+    let node = (1..=6u8).prop_map(|n| format!("node-{n}"));
+    (node, any::<u8>(), select(vec![0, 1, 400, 3_000, 20_000]), any::<bool>())
+        .prop_map(|(node, which, flows, everywhere)| Event::Flows(node, which, flows, everywhere))
+}
+
 /// Anything that can happen.
 pub fn event() -> impl Strategy<Value = Event> {
     let node = (1..=6u8).prop_map(|n| format!("node-{n}"));
@@ -362,6 +380,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => node.clone().prop_map(Event::Off),
         1 => node.prop_map(Event::On),
         1 => (1..200i64).prop_map(Event::Pass),
+        2 => flows(),
     ]
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use egret_api::{Kind, Object, ObjectKey};
+use egret_api::{Kind, ObjectKey};
 use egret_plan::intent::Intent;
 use serde_json::Value;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::decode::{
     Decoded, Fault, forget_unread, is_nobodys, is_record, key_of, object, put_status, take_status,
 };
+use crate::news::News;
 use crate::{Changes, Problem};
 
 /// Name and namespace of an object.
@@ -32,8 +33,7 @@ pub(crate) struct Keep {
 pub(crate) struct Cache {
     keep: Keep,
     kinds: BTreeMap<Kind, Listing>,
-    /// To be told: an object, or that it is gone.
-    news: BTreeMap<ObjectKey, Option<Object>>,
+    news: News,
     /// Something is to be told, if only a digest.
     fresh: bool,
     digests: Sums,
@@ -99,7 +99,7 @@ impl Cache {
         Self {
             keep,
             kinds: kinds.into_iter().map(|kind| (kind, Listing::default())).collect(),
-            news: BTreeMap::new(),
+            news: News::default(),
             fresh: true,
             digests: Sums::default(),
             revision: 0,
@@ -221,7 +221,7 @@ impl Cache {
                 if valid || !entry.valid {
                     entry.valid = valid;
                     entry.text = keep.texts.then(|| text.into());
-                    news.insert(key.clone(), Some(object));
+                    news.applied(key.clone(), Arc::new(object));
                 }
                 faults.into_iter().next()
             }
@@ -253,7 +253,7 @@ impl Cache {
         let Some(entry) = self.kinds.get_mut(&kind).and_then(|l| l.entries.remove(place)) else { return };
         self.digests.remove(kind, &entry);
         let key = ObjectKey { kind, namespace: place.0.to_string(), name: place.1.to_string() };
-        self.news.insert(key, None);
+        self.news.deleted(key);
         self.fresh = true;
         self.revision += 1;
     }
@@ -279,13 +279,7 @@ impl Cache {
         if !std::mem::take(&mut self.fresh) {
             return None;
         }
-        let (mut applied, mut deleted) = (Vec::new(), Vec::new());
-        for (key, object) in std::mem::take(&mut self.news) {
-            match object {
-                Some(object) => applied.push(Arc::new(object)),
-                None => deleted.push(key),
-            }
-        }
+        let (applied, deleted) = self.news.take();
         Some(Changes {
             applied,
             deleted,

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use egret_api::Object;
+
 use super::*;
 
 const ALL: Keep = Keep { statuses: true, texts: true };
