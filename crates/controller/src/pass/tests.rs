@@ -28,7 +28,7 @@ impl Place {
             path,
             store,
             known: Vec::new(),
-            controller: Controller::new(ClusterSettings::default()),
+            controller: Controller::new(ClusterSettings::default(), Modes::default()),
             metrics: Metrics::default(),
         }
     }
@@ -53,7 +53,7 @@ impl Place {
     /// A new process: it remembers nothing.
     fn restart(&mut self) {
         self.known.clear();
-        self.controller = Controller::new(ClusterSettings::default());
+        self.controller = Controller::new(ClusterSettings::default(), Modes::default());
     }
 
     fn addresses(&self) -> Vec<EgressAddressSpec> {

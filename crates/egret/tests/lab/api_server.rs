@@ -50,4 +50,28 @@ fn kubectl_speaks_to_the_api_server_of_its_lab() {
     let egress =
         lab.egret(&["kubectl", "get", "egress", "egress-prod-web", "-o", "jsonpath={.status.egressIP}"]);
     assert_eq!(egress, "10.10.0.11");
+    let own = lab
+        .host("control")
+        .command(env!("CARGO_BIN_EXE_egret"), &["import", "cluster", "--kubeconfig", &kubeconfig(&lab)]);
+    let own = String::from_utf8_lossy(&own.stdout).into_owned();
+    assert!(own.contains("kind: EgressPool") && own.contains("kind: ClusterEgressPolicy"), "{own}");
+    let told = lab.host("control").command(
+        env!("CARGO_BIN_EXE_egret"),
+        &["explain", "pod", "prod/web", "--store", "kubernetes", "--kubeconfig", &kubeconfig(&lab)],
+    );
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("=> leaves by 10.10.0.11"), "{told}");
+}
+
+/// The controller's, which may read everything that Egret reads.
+fn kubeconfig(lab: &Lab) -> String {
+    let arguments = lab.host("node-1").pids.into_iter().find_map(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let words: Vec<String> =
+            line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+        words.iter().any(|word| word == "controller").then_some(words)
+    });
+    let arguments = arguments.unwrap();
+    let at = arguments.iter().position(|word| word == "--kubeconfig").unwrap();
+    arguments[at + 1].clone()
 }

@@ -22,3 +22,4 @@ mod neighbours;
 mod scale;
 mod sources;
 mod survival;
+mod switch;
