@@ -43,6 +43,7 @@ pub enum Mode {
     kind = "EgressDialect",
     derive = "PartialEq",
     plural = "egressdialects",
+    shortname = "edialect",
     category = "egret",
     printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.mode"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#

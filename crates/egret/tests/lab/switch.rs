@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::dialects::NETWORKS;
 use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab};
 
@@ -92,7 +94,12 @@ fn beside_the_original_system_egret_changes_nothing_until_it_is_switched_on_and_
     });
     wire.command("ip", &["address", "add", "10.10.0.11/24", "dev", "eth1"]);
     untouched();
-    lab.assert_no_leak();
+    // What the original answers by its address is no leak of Egret's.
+    let theirs = |leak: &Value| {
+        leak["headers"]["source"] == "10.10.0.11" && leak["headers"]["destination"] == "10.10.0.200"
+    };
+    let leaks: Vec<Value> = lab.leaks().into_iter().filter(|leak| !theirs(leak)).collect();
+    assert!(leaks.is_empty(), "{leaks:#?}");
 }
 
 /// Files below a directory.

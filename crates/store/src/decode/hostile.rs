@@ -311,7 +311,7 @@ fn samples() -> Vec<Sample> {
                 ("/spec/sourceIP", json!(null)),
                 ("/spec/sourceIP", json!({"mode": "VirtualIPAddress"})),
                 ("/spec/sourceIP", json!({"mode": "PrimaryIPFromEgressGatewayNodeInterface"})),
-                ("/spec/sourceIP/virtualIPAddress", json!(["10.99.1.5"])),
+                ("/spec/sourceIP/virtualIPAddress", json!([7])),
                 ("/spec/sourceIP/virtualIPAddress", json!({})),
                 ("/spec/sourceIP/virtualIPAddress/interfaces", json!("eth1")),
                 ("/spec/sourceIP/virtualIPAddress/interfaces", json!([7])),
@@ -529,8 +529,10 @@ fn of_every_kind_fifty_broken_objects_are_told_field_and_cure_and_change_nothing
     let mut silent = Vec::new();
     for sample in samples() {
         let (lines, _) = told(sample.good.clone(), &world);
-        let broken =
-            lines.iter().filter(|line| !line.contains("no gateway holds it yet")).collect::<Vec<_>>();
+        // No agent answers here for any address.
+        let alone = ["no gateway holds it yet", "Can't announce VirtualIP"];
+        let broken: Vec<_> =
+            lines.iter().filter(|line| !alone.iter().any(|text| line.contains(text))).collect();
         assert!(broken.is_empty(), "{:?} as it should be: {broken:?}", sample.kind);
         let hostile = hostile(&sample);
         assert!(hostile.len() >= EACH, "{:?}: {}", sample.kind, hostile.len());

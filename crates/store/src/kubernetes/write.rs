@@ -148,6 +148,10 @@ impl Recorder for Applied {
         if self.refused().get(key).is_some_and(|(at, told)| *at == version() && told == status) {
             return Ok(());
         }
+        if key.kind == Kind::Service && version().is_none() {
+            // It is gone; a server takes the status of a Service that it does not know for a new Service.
+            return Ok(());
+        }
         let mut own = status.clone();
         let annotations = own.as_object_mut().and_then(|own| own.remove("annotations"));
         let value = json!({

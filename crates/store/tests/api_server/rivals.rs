@@ -104,30 +104,3 @@ async fn annotations_of_another_system_stay_and_nobody_writes_for_ever() {
     recorder.write_status(&gone, &status("node-4")).await.unwrap();
     assert!(services.get_opt("gone").await.unwrap().is_none());
 }
-
-/// What `kubectl get` shows of each kind.
-#[tokio::test(flavor = "multi_thread")]
-async fn kubectl_get_shows_the_columns_of_each_system() {
-    let server = Server::start("columns").await;
-    server.install(&[]).await;
-    let admin = server.admin().await;
-    for (path, columns) in [
-        ("crd.antrea.io/v1beta1/egresses", &["Name", "EgressIP", "Age", "Node"][..]),
-        ("crd.antrea.io/v1alpha2/egresses", &["Name", "EgressIP", "Age", "Node"]),
-        ("crd.antrea.io/v1beta1/externalippools", &["Name", "Total", "Used", "Age"]),
-        ("network.deckhouse.io/v1alpha1/egressgateways", &["Name", "Ready", "Mode"]),
-        ("egress.loxilb.io/v1/egresses", &["Name", "VIP", "Node", "Age"]),
-        ("egret.dev/v1alpha1/egressdialects", &["Name", "Mode", "Age"]),
-    ] {
-        let request = http::Request::get(format!("/apis/{path}"))
-            .header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
-        let table: Value = admin.request(request.body(Vec::new()).unwrap()).await.unwrap();
-        let found: Vec<&str> = table["columnDefinitions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|column| column["name"].as_str())
-            .collect();
-        assert_eq!(found, columns, "{path}");
-    }
-}
