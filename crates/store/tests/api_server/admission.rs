@@ -117,10 +117,16 @@ async fn of_a_service_the_controller_changes_nothing_but_what_tells_of_it() {
             .map(|_| ())
             .map_err(|e| e.to_string())
     };
-    // The policy is in force a moment after it is made.
-    let stolen = eventually(async || match patched(json!({"spec": {"selector": {"app": "thief"}}})).await {
-        Ok(()) => Err("granted".to_owned()),
-        Err(error) => Ok(error),
+    // The policy is in force a moment after it is made; till then it is only tried.
+    let stolen = eventually(async || {
+        let (params, patch) = (
+            PatchParams { dry_run: true, ..PatchParams::default() },
+            json!({"spec": {"selector": {"app": "thief"}}}),
+        );
+        match services.patch("sip", &params, &Patch::Merge(patch)).await {
+            Ok(_) => Err("granted".to_owned()),
+            Err(error) => Ok(error.to_string()),
+        }
     });
     let stolen = stolen.await.unwrap();
     assert!(stolen.contains("changes no Service but for annotations that tell of it"), "{stolen}");
