@@ -1,7 +1,9 @@
 # make demo   the main job on real packets: a cluster in network namespaces, a gateway killed, connections counted
 #             make demo STORE=kubernetes: the same on a real API server, which is built first (the first time, some minutes)
+#             make demo DIALECT=antrea|deckhouse|loxilb|kube-vip|all: the example of that system's documentation, as it stands
 # make test   formatter, lints, unit, golden, property, kernel vector and lab tests
 # make fuzz   more of the kernel's programs against their model, and more hostile frames (STEPS and FRAMES say how many)
+# make sequences   100,000 random sequences of what a user of one namespace may write (make test does 10,000): nothing of others changes
 # make kubernetes   the lab's Kubernetes control plane, for `egret lab up --store kubernetes`; kept in target/kubernetes
 # make mutants   bugs planted in the kernel's programs: each must fail a test
 # make bench  ratios against plain routing and against the rule sets of other systems
@@ -9,13 +11,14 @@
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test fuzz mutants bench lint crds kubernetes tools
+.PHONY: demo test fuzz sequences mutants bench lint crds kubernetes tools
 
 STORE ?= directory
+DIALECT ?=
 
 demo: tools $(filter kubernetes,$(STORE))
 	cargo build --locked --bin egret
-	target/debug/egret lab --name demo demo --store $(STORE)
+	target/debug/egret lab --name demo demo --store $(STORE) $(addprefix --dialect ,$(DIALECT))
 
 test: tools lint kubernetes
 	cargo test --locked --workspace
@@ -28,6 +31,10 @@ FRAMES ?= 20000000
 fuzz: tools
 	EGRET_MODEL_STEPS=$(STEPS) EGRET_FUZZ_FRAMES=$(FRAMES) EGRET_SEED=$${EGRET_SEED:-$$(date +%s)} \
 		cargo test --locked -p egret-datapath --test model -- --nocapture
+
+sequences: tools
+	EGRET_SEQUENCES=100000 EGRET_SEED=$${EGRET_SEED:-$$(date +%s)} \
+		cargo test --locked -p egret-plan --test plan -- sequences_of_a_namespaces_writes --nocapture
 
 mutants: tools
 	scripts/mutants

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use egret_api::{Kind, ObjectKey};
+use egret_api::{Kind, Modes, ObjectKey};
 use egret_datapath::{Attach, Links, Prober};
 use egret_plan::tables::UnknownPods;
 use egret_plan::{ClusterSettings, Steering};
@@ -72,6 +72,8 @@ pub struct Options {
     pub listen: Listen,
     /// Most flows that this node's pods may have at a time.
     pub max_flows: u32,
+    /// How far other systems' objects count until the controller says so.
+    pub modes: Modes,
 }
 
 /// Works until the process is told to end, and leaves the kernel as it is then.
@@ -135,7 +137,8 @@ fn directory(path: &Path, options: &Options) -> Result<Directory, StoreError> {
 async fn cluster(kubeconfig: &Option<PathBuf>, options: &Options) -> Result<Kubernetes, StoreError> {
     let scope = Scope::Node(options.node.clone());
     let (kubeconfig, copy) = (kubeconfig.clone(), options.copy.clone());
-    Kubernetes::open(Access { kubeconfig, scope, manager: MANAGER, copy }).await
+    let (modes, obeys) = (options.modes.clone(), true);
+    Kubernetes::open(Access { kubeconfig, scope, manager: MANAGER, copy, modes, obeys }).await
 }
 
 /// Opens the store as soon as it can be opened, and works by it.
@@ -184,6 +187,7 @@ async fn work<S: Store + 'static>(
         unknown_pods: options.unknown_pods,
         steering: options.steering,
         cluster: ClusterSettings { inside: options.inside },
+        modes: options.modes,
     };
     let node = Node::adopt(setup, datapath, actual);
     let channels = Channels {

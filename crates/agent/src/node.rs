@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use egret_api::Modes;
 use egret_datapath::{LinkSnapshot, Role};
 use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
 use egret_plan::{Affected, ClusterSettings, NodePlan, Steering, World};
@@ -38,6 +39,7 @@ pub(crate) struct Setup {
     pub unknown_pods: UnknownPods,
     pub steering: Steering,
     pub cluster: ClusterSettings,
+    pub modes: Modes,
 }
 
 /// Digests of what a plan was made from.
@@ -107,10 +109,11 @@ impl<K: Kernel> Node<K> {
     pub(crate) fn adopt(setup: Setup, kernel: K, actual: Tables) -> Self {
         let attachments = Attachments::adopt(kernel.attached());
         let pods = PodLinks::adopt(&actual.pods);
+        let world = World::with_modes(setup.modes.clone());
         Self {
             setup,
             kernel,
-            world: World::default(),
+            world,
             digests: Digests::default(),
             links: None,
             pods,

@@ -8,7 +8,7 @@ use kube::CustomResourceExt;
 use crate::antrea::{Egress, ExternalIPPool};
 use crate::deckhouse::{EgressGateway, EgressGatewayPolicy};
 use crate::loxilb;
-use crate::{ClusterEgressPolicy, EgressAddress, EgressNode, EgressPolicy, EgressPool};
+use crate::{ClusterEgressPolicy, EgressAddress, EgressDialect, EgressNode, EgressPolicy, EgressPool};
 
 /// Every definition: Egret's own kinds, then the dialects'.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -18,6 +18,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         ClusterEgressPolicy::crd(),
         EgressAddress::crd(),
         EgressNode::crd(),
+        EgressDialect::crd(),
         also_served(Egress::crd(), "v1alpha2"),
         also_served(ExternalIPPool::crd(), "v1alpha2"),
         EgressGateway::crd(),

@@ -1,8 +1,8 @@
 //! Egret's resource types, the foreign types it understands, and their schemas; no I/O.
 //!
 //! Two kinds are written by people ([`EgressPool`], [`EgressPolicy`] with its cluster-wide twin
-//! [`ClusterEgressPolicy`]); two are records with one writer each ([`EgressAddress`] by the controller,
-//! [`EgressNode`] by that node's agent). [`antrea`], [`deckhouse`] and [`loxilb`] hold other systems' kinds; kube-vip
+//! [`ClusterEgressPolicy`]); three are records with one writer each ([`EgressAddress`] and [`EgressDialect`] by the
+//! controller, [`EgressNode`] by that node's agent). [`antrea`], [`deckhouse`] and [`loxilb`] hold other systems' kinds; kube-vip
 //! has none, it annotates Services.
 
 pub mod address;
@@ -10,16 +10,19 @@ pub mod antrea;
 pub mod condition;
 pub mod crds;
 pub mod deckhouse;
+pub mod dialect;
 pub mod loxilb;
 pub mod node;
 pub mod object;
 pub mod policy;
 pub mod pool;
+pub mod service;
 pub mod timeouts;
 
 pub use address::{Claim, EgressAddress, EgressAddressSpec, Lease};
 pub use condition::Reason;
 pub use crds::crds;
+pub use dialect::{Dialect, EgressDialect, EgressDialectSpec, Mode, ModeError, ModeOf, Modes};
 pub use node::{EgressNode, EgressNodeSpec, PortUse, Wire};
 pub use object::{Kind, Object, ObjectKey};
 pub use policy::{

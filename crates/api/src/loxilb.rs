@@ -43,6 +43,9 @@ pub struct EgressStatus {
     /// The address in use.
     #[serde(default)]
     pub vip: String,
+    /// Addresses of pods that leave by it now, the first ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
     /// Conditions: `Ready`.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::antrea::{Egress, ExternalIPPool};
 use crate::deckhouse::{EgressGateway, EgressGatewayPolicy};
 use crate::loxilb;
-use crate::{ClusterEgressPolicy, EgressAddress, EgressNode, EgressPolicy, EgressPool};
+use crate::{ClusterEgressPolicy, EgressAddress, EgressDialect, EgressNode, EgressPolicy, EgressPool};
 
 /// A kind's name: its own, or the one that tells it from another system's kind of the same name.
 macro_rules! name {
@@ -115,6 +115,8 @@ kinds! {
     EgressAddress(EgressAddress), ["egret.dev/v1alpha1"], namespaced: false;
     /// The record of a node.
     EgressNode(EgressNode), ["egret.dev/v1alpha1"], namespaced: false;
+    /// The record of how far another system's objects count.
+    EgressDialect(EgressDialect), ["egret.dev/v1alpha1"], namespaced: false;
     /// Antrea's policy.
     Egress(Egress), ["crd.antrea.io/v1beta1", "crd.antrea.io/v1alpha2"], namespaced: false;
     /// Antrea's pool.

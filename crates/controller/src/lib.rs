@@ -6,6 +6,7 @@
 mod complaints;
 mod metrics;
 mod pass;
+mod rivals;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use egret_api::Modes;
 use egret_plan::ClusterSettings;
 use egret_status::Listen;
 use egret_store::{Access, Directory, Kubernetes, Scope, Source, Store};
@@ -35,6 +37,8 @@ pub struct Options {
     pub inside: BTreeSet<IpNet>,
     /// Where to answer about health and metrics, if at all.
     pub status_address: Option<Listen>,
+    /// How far other systems' objects count.
+    pub modes: Modes,
 }
 
 /// Decides until the process is told to end.
@@ -63,11 +67,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    let controller = Controller::new(ClusterSettings { inside: options.inside });
+    let modes = options.modes;
+    let controller = Controller::new(ClusterSettings { inside: options.inside }, modes.clone());
     let work = async {
         match options.store {
             Source::Directory(path) => in_directory(path, controller, &metrics, told).await,
-            Source::Kubernetes { kubeconfig } => in_cluster(kubeconfig, controller, &metrics, told).await,
+            Source::Kubernetes { kubeconfig } => {
+                in_cluster(kubeconfig, modes, controller, &metrics, told).await
+            }
         }
     };
     tokio::select! {
@@ -106,11 +113,13 @@ async fn in_directory(
 /// Decides whenever the Lease is this process's.
 async fn in_cluster(
     kubeconfig: Option<PathBuf>,
+    modes: Modes,
     mut controller: Controller,
     metrics: &Metrics,
     told: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let access = Access { kubeconfig, scope: Scope::Cluster, manager: MANAGER, copy: None };
+    let (scope, obeys) = (Scope::Cluster, false);
+    let access = Access { kubeconfig, scope, manager: MANAGER, copy: None, modes, obeys };
     let mut store = Kubernetes::open(access).await?;
     let identity = identity();
     let mut told = pin!(told);

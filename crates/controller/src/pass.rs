@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use egret_api::{EgressAddress, EgressAddressSpec, Kind, Object, ObjectKey};
+use egret_api::{
+    Dialect, EgressAddress, EgressAddressSpec, EgressDialect, EgressDialectSpec, Kind, Mode, Modes, Object,
+    ObjectKey,
+};
 use egret_plan::allocate::Decider;
 use egret_plan::{ClusterSettings, World};
 use egret_store::{Changes, Progress, Recorder, StoreError};
@@ -14,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::complaints::Complaints;
 use crate::metrics::Metrics;
+use crate::rivals::{Rivals, earlier};
 
 /// What is known, and what was decided of it last.
 pub(crate) struct Controller {
@@ -22,7 +26,12 @@ pub(crate) struct Controller {
     decider: Decider,
     /// The records of addresses as they are in the store.
     records: BTreeMap<String, EgressAddress>,
+    /// How far other systems' objects count.
+    modes: Modes,
+    /// What the store says of that: agents obey it.
+    published: BTreeMap<String, Mode>,
     complaints: Complaints,
+    rivals: Rivals,
     stale_statuses: BTreeSet<ObjectKey>,
     /// What the world was made of.
     read: Progress,
@@ -39,13 +48,16 @@ pub(crate) struct Outcome {
 }
 
 impl Controller {
-    pub(crate) fn new(settings: ClusterSettings) -> Self {
+    pub(crate) fn new(settings: ClusterSettings, modes: Modes) -> Self {
         Self {
             settings,
-            world: World::default(),
+            world: World::with_modes(modes.clone()),
+            modes,
+            published: BTreeMap::new(),
             decider: Decider::default(),
             records: BTreeMap::new(),
             complaints: Complaints::default(),
+            rivals: Rivals::default(),
             stale_statuses: BTreeSet::new(),
             read: Progress::default(),
             told: None,
@@ -65,6 +77,8 @@ impl Controller {
             self.apply(object);
         }
         self.stale_statuses = changes.stale_statuses;
+        // Where a system is not on, its objects are its own.
+        self.stale_statuses.retain(|key| self.world.mode(key.kind) == Mode::On);
         self.read =
             Progress { observed_objects: changes.objects_digest, addresses: changes.addresses_digest };
     }
@@ -73,12 +87,21 @@ impl Controller {
         if let Object::EgressAddress(record) = &*object {
             self.records.insert(object.key().name, (**record).clone());
         }
+        if let Object::EgressDialect(dialect) = &*object {
+            // Who says it does not obey it.
+            self.published.insert(object.key().name, dialect.spec.mode);
+            return;
+        }
         self.world.apply_shared(object);
     }
 
     fn delete(&mut self, key: &ObjectKey) {
         if key.kind == Kind::EgressAddress {
             self.records.remove(&key.name);
+        }
+        if key.kind == Kind::EgressDialect {
+            self.published.remove(&key.name);
+            return;
         }
         self.world.delete(key);
     }
@@ -97,11 +120,13 @@ impl Controller {
         self.complaints.of_statuses(statuses, looked_at, origin);
         metrics.decided(begun.elapsed(), self.complaints.count());
 
-        let mut writes = Writes::default();
+        let (mut writes, mut published, mut later) = (Writes::default(), Writes::default(), None);
+        // Before all else: what an address is given for must be captured, and what is captured be given an address.
+        self.publish(recorder, &mut published).await;
         self.write_addresses(recorder, now, &mut writes).await;
-        let unchanged = writes.count == 0;
+        let unchanged = writes.count + published.count == 0;
         if writes.failures == 0 {
-            self.write_statuses(recorder, &mut writes).await;
+            later = self.write_statuses(recorder, now, &mut writes).await;
         }
         if writes.failures == 0 && unchanged && self.told.as_ref() != Some(&self.read) {
             // What was just written is read first: then the records are those that others see.
@@ -111,8 +136,9 @@ impl Controller {
                 failed => drop(writes.note(failed)),
             }
         }
-        metrics.written(writes.failures);
-        Outcome { failed: writes.failures > 0, wake: self.decider.decision().wake }
+        let failures = writes.failures + published.failures;
+        metrics.written(failures);
+        Outcome { failed: failures > 0, wake: earlier(later, self.decider.decision().wake) }
     }
 
     /// Something was read: there is something to decide about.
@@ -123,6 +149,22 @@ impl Controller {
     /// Others may have decided since.
     pub(crate) fn begin_term(&mut self) {
         self.told = None;
+    }
+
+    /// Says how far other systems' objects count.
+    async fn publish(&mut self, recorder: &impl Recorder, writes: &mut Writes) {
+        for dialect in Dialect::ALL {
+            let (name, mode) = (dialect.name(), self.modes.of(dialect));
+            if self.published.get(name) == Some(&mode) {
+                continue;
+            }
+            let record = EgressDialect::new(name, EgressDialectSpec { mode });
+            let record = Object::EgressDialect(Box::new(record));
+            if writes.note(recorder.write_record(&record).await) {
+                tracing::info!(dialect = name, mode = mode.name(), "how far its objects count");
+                self.apply(Arc::new(record));
+            }
+        }
     }
 
     async fn write_addresses(&mut self, recorder: &impl Recorder, now: Timestamp, writes: &mut Writes) {
@@ -158,16 +200,33 @@ impl Controller {
         }
     }
 
-    async fn write_statuses(&mut self, recorder: &impl Recorder, writes: &mut Writes) {
+    /// Tells what the store does not hold yet. Returns when to go on, if something has to wait.
+    async fn write_statuses(
+        &mut self,
+        recorder: &impl Recorder,
+        now: Timestamp,
+        writes: &mut Writes,
+    ) -> Option<Timestamp> {
         let statuses = &self.decider.decision().statuses;
-        let untold: Vec<_> =
-            self.decider.untold().filter_map(|key| Some((key, statuses.get(key)?))).collect();
-        for result in at_once(untold, async |(key, status)| recorder.write_status(key, status).await).await {
-            writes.note(result);
+        self.rivals.keep(statuses);
+        let untold = self.decider.untold().filter_map(|key| Some((key, statuses.get(key)?)));
+        let (mut due, mut later) = (Vec::new(), None);
+        for (key, status) in untold {
+            match self.rivals.later(key, status, now) {
+                None => due.push((key, status)),
+                at => later = earlier(later, at),
+            }
+        }
+        let write = async |(key, status)| (recorder.write_status(key, status).await, key, status);
+        for (result, key, status) in at_once(due, write).await {
+            if writes.note(result) {
+                self.rivals.wrote(key, status, now);
+            }
         }
         for key in std::mem::take(&mut self.stale_statuses) {
             writes.note(recorder.delete_status(&key).await);
         }
+        later
     }
 }
 

@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use egret_api::{ModeOf, Modes};
 use egret_datapath::Attach;
 use egret_plan::Steering;
 use egret_plan::tables::UnknownPods;
@@ -10,6 +12,7 @@ use egret_status::Listen;
 use egret_store::Source;
 use ipnet::IpNet;
 
+use crate::environment;
 use crate::explain::Explain;
 use crate::import::ImportArguments;
 
@@ -56,7 +59,7 @@ impl StoreArguments {
     ///
     /// # Errors
     /// When a directory is given a kubeconfig.
-    fn source(self) -> anyhow::Result<Source> {
+    pub fn source(self) -> anyhow::Result<Source> {
         match (self.store, self.kubeconfig) {
             (Source::Kubernetes { .. }, kubeconfig) => Ok(Source::Kubernetes { kubeconfig }),
             (directory, None) => Ok(directory),
@@ -82,7 +85,8 @@ pub struct AgentArguments {
     /// Directory in a BPF file system for what outlives the process
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/egret")]
     pub pin_dir: PathBuf,
-    /// Network inside the cluster besides nodes and pods, such as services; can be repeated
+    /// Network inside the cluster besides nodes and pods, such as services; can be repeated. Those in kube-vip's
+    /// variables egress_podcidr and egress_servicecidr count as well
     #[arg(long, value_name = "CIDR")]
     pub inside: Vec<IpNet>,
     /// What happens to packets to the outside of pods that are not known yet
@@ -100,6 +104,10 @@ pub struct AgentArguments {
     /// Most flows that this node's pods may have at a time
     #[arg(long, value_name = "N", default_value_t = 1_048_576)]
     pub max_flows: u32,
+    /// How far another system's objects count: antrea, deckhouse, loxilb or kube-vip = on, observe (they are explained,
+    /// and change nothing) or off (they are not read); can be repeated. Counts until the controller says so, which all agents obey
+    #[arg(long, value_name = "SYSTEM=MODE")]
+    pub dialect: Vec<ModeOf>,
     /// Form of the log on standard error; EGRET_LOG sets the level
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
@@ -114,12 +122,17 @@ pub struct ControllerArguments {
     /// Where objects come from
     #[command(flatten)]
     pub store: StoreArguments,
-    /// Network inside the cluster besides nodes and pods, such as services; can be repeated
+    /// Network inside the cluster besides nodes and pods, such as services; can be repeated. Those in kube-vip's
+    /// variables egress_podcidr and egress_servicecidr count as well
     #[arg(long, value_name = "CIDR")]
     pub inside: Vec<IpNet>,
     /// Where to answer /metrics, /healthz and /readyz; nowhere if absent
     #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
     pub status_address: Option<Listen>,
+    /// How far another system's objects count: antrea, deckhouse, loxilb or kube-vip = on, observe (they are explained,
+    /// and change nothing) or off (they are not read); can be repeated. The agents obey it
+    #[arg(long, value_name = "SYSTEM=MODE")]
+    pub dialect: Vec<ModeOf>,
     /// Form of the log on standard error; EGRET_LOG sets the level
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
@@ -166,6 +179,16 @@ pub enum AttachBy {
     Clsact,
 }
 
+/// Networks inside the cluster: those of the arguments, and those that the environment names.
+fn inside(given: Vec<IpNet>) -> anyhow::Result<BTreeSet<IpNet>> {
+    let named = environment::inside(|name| std::env::var(name).ok())?;
+    Ok(given.into_iter().chain(named).collect())
+}
+
+fn modes(given: &[ModeOf]) -> Modes {
+    given.iter().map(|ModeOf(dialect, mode)| (*dialect, *mode)).collect()
+}
+
 impl TryFrom<AgentArguments> for egret_agent::Options {
     type Error = anyhow::Error;
 
@@ -175,7 +198,7 @@ impl TryFrom<AgentArguments> for egret_agent::Options {
             copy: arguments.copy,
             node: arguments.node,
             pin_dir: arguments.pin_dir,
-            inside: arguments.inside.into_iter().collect(),
+            inside: inside(arguments.inside)?,
             unknown_pods: match arguments.unknown_pods {
                 Unknown::Hold => UnknownPods::Hold,
                 Unknown::Pass => UnknownPods::Pass,
@@ -192,6 +215,7 @@ impl TryFrom<AgentArguments> for egret_agent::Options {
             },
             listen: arguments.listen,
             max_flows: arguments.max_flows,
+            modes: modes(&arguments.dialect),
         })
     }
 }
@@ -202,8 +226,9 @@ impl TryFrom<ControllerArguments> for egret_controller::Options {
     fn try_from(arguments: ControllerArguments) -> anyhow::Result<Self> {
         Ok(Self {
             store: arguments.store.source()?,
-            inside: arguments.inside.into_iter().collect(),
+            inside: inside(arguments.inside)?,
             status_address: arguments.status_address,
+            modes: modes(&arguments.dialect),
         })
     }
 }

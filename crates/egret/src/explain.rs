@@ -1,14 +1,15 @@
 //! `egret explain pod NAMESPACE/NAME [DESTINATION]`: why a pod leaves as it does, from the planner's own code.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use egret_plan::{ClusterSettings, Packet, World};
-use egret_store::Directory;
 use ipnet::IpNet;
+
+use crate::arguments::StoreArguments;
+use crate::objects;
 
 /// What to explain.
 #[derive(Debug, Subcommand)]
@@ -25,9 +26,9 @@ pub struct PodArguments {
     pod: PodName,
     /// Where to: 203.0.113.7 (a ping), 203.0.113.7:443 (TCP) or 203.0.113.7:5060/udp; everywhere if absent
     destination: Option<Destination>,
-    /// Directory of manifests
-    #[arg(long, value_name = "DIR")]
-    store: PathBuf,
+    /// Where objects come from
+    #[command(flatten)]
+    store: StoreArguments,
     /// Network inside the cluster besides nodes and pods, such as services; can be repeated
     #[arg(long, value_name = "CIDR")]
     inside: Vec<IpNet>,
@@ -85,18 +86,13 @@ impl FromStr for Destination {
 }
 
 /// Explains what was asked.
-pub fn run(explain: &Explain) -> Result<()> {
+pub fn run(explain: Explain) -> Result<()> {
     let Explain::Pod(pod) = explain;
-    let store = pod.store.display();
-    ensure!(
-        pod.store.is_dir(),
-        "--store {store}: no such directory; name the one that agents and controller use"
-    );
-    let snapshot = Directory::open(&pod.store, "explain")?.snapshot();
-    for problem in &snapshot.problems {
+    let (objects, problems) = objects::read(pod.store.source()?)?;
+    for problem in &problems {
         eprintln!("not in force: {problem}");
     }
-    let world = World::from_objects(snapshot.objects.iter().map(|object| (**object).clone()));
+    let world = World::from_objects(objects.iter().map(|object| (**object).clone()));
     let settings = ClusterSettings { inside: pod.inside.iter().copied().collect() };
     let PodName(namespace, name) = &pod.pod;
     let packet = pod.destination.map(|Destination(packet)| packet);

@@ -1,8 +1,10 @@
 //! The one binary: `egret agent | controller | lab | explain | import | crds`.
 
 mod arguments;
+mod environment;
 mod explain;
 mod import;
+mod objects;
 
 use std::process::ExitCode;
 
@@ -43,8 +45,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             on_runtime(egret_controller::run(controller.try_into()?))
         }
         Command::Lab(lab) => egret_lab::run(lab),
-        Command::Explain(what) => explain::run(&what).map(|()| ExitCode::SUCCESS),
-        Command::Import(files) => import::run(&files),
+        Command::Explain(what) => explain::run(what).map(|()| ExitCode::SUCCESS),
+        Command::Import(files) => import::run(files),
         Command::Crds => {
             for crd in egret_api::crds::crds() {
                 print!("---\n{}", serde_saphyr::to_string(&crd)?);

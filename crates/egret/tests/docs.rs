@@ -56,6 +56,94 @@ fn every_row_of_the_pages_of_dialects_has_its_four_columns() {
     }
 }
 
+/// Each system's page, and what it says itself of a gateway or node that dies.
+const SYSTEMS: [(&str, &str, &str, &str); 4] = [
+    ("antrea", "Antrea", DIALECTS[0], "its own test allows 10 s; connections of the node end"),
+    ("deckhouse", "Deckhouse", DIALECTS[1], "\"active connections will be terminated\""),
+    (
+        "loxilb",
+        "LoxiLB",
+        DIALECTS[2],
+        "\"without any disruption\"; its state synchronisation begins with connections 10 s old",
+    ),
+    ("kube-vip", "kube-vip", DIALECTS[3], "a lease of 15 s, and connections are not synchronised"),
+];
+
+/// Numbered behaviours of a page: all, and those that hold or are departed from on purpose, shown by a test.
+fn behaviours(page: &str) -> (usize, usize) {
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| number"));
+    rows.fold((0, 0), |(all, held), row| {
+        let columns: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let count = columns[0].split(',').count();
+        let missing = columns[3] == "—" || columns[2].contains("not served yet");
+        (all + count, held + if missing { 0 } else { count })
+    })
+}
+
+/// What the demos found, as it was kept when the table was made last.
+fn failovers(directory: &Path, update: bool) -> serde_json::Value {
+    let kept = directory.join("docs/dialects/failover.json");
+    let mut found: serde_json::Value = std::fs::read_to_string(&kept)
+        .map_or_else(|_| serde_json::json!({}), |text| serde_json::from_str(&text).unwrap());
+    if update {
+        for (name, ..) in SYSTEMS {
+            let Ok(text) = std::fs::read_to_string(directory.join(format!("out/demo-{name}.json"))) else {
+                continue;
+            };
+            let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let example = &report["examples"][name];
+            let all =
+                |of: &str| example[of]["held"].as_u64().unwrap() + example[of]["lost"].as_u64().unwrap();
+            found[name] = serde_json::json!({
+                "connections": all("connections"), "connectionsLost": example["connections"]["lost"],
+                "flows": all("flows"), "flowsLost": example["flows"]["lost"],
+                "longestGapMs": example["stall_ms"]["max"].as_f64().unwrap().max(example["flow_stall_ms"]["max"].as_f64().unwrap()),
+                "kernel": report["machine"]["kernel"], "cpus": report["machine"]["cpus"],
+            });
+        }
+        std::fs::write(kept, serde_json::to_string_pretty(&found).unwrap() + "\n").unwrap();
+    }
+    found
+}
+
+/// The table of figures, from the pages and from what the demos found.
+fn figures(found: &serde_json::Value) -> String {
+    let mut table = "| | behaviours held | connections lost when the gateway dies | longest gap | what the system says of itself |\n|---|---|---|---|---|\n".to_owned();
+    for (name, title, page, own) in SYSTEMS {
+        let (all, held) = behaviours(page);
+        let demo = &found[name];
+        let (lost, gap) = match demo["connections"].as_u64() {
+            None => ("—".to_owned(), "—".to_owned()),
+            Some(connections) => {
+                let tcp = format!("{} of {connections} TCP, ", demo["connectionsLost"]);
+                let tcp = if connections == 0 { String::new() } else { tcp };
+                let lost = format!("{tcp}{} of {} UDP", demo["flowsLost"], demo["flows"]);
+                (lost, format!("{:.2} s", demo["longestGapMs"].as_f64().unwrap() / 1000.0))
+            }
+        };
+        table += &format!("| {title} | {held} of {all} | {lost} | {gap} | {own} |\n");
+    }
+    table
+}
+
+/// `UPDATE_FIGURES=1` writes the table, with what `make demo DIALECT=...` left in `out`.
+#[test]
+fn the_figures_of_dialects_are_those_of_their_pages_and_demos() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let update = std::env::var_os("UPDATE_FIGURES").is_some();
+    let table = figures(&failovers(&root, update));
+    let file = root.join("docs/dialects/README.md");
+    let page = std::fs::read_to_string(&file).unwrap();
+    let (begin, end) = ("<!-- figures -->\n", "<!-- end of figures -->");
+    let (before, rest) = page.split_once(begin).expect("docs/dialects/README.md: no <!-- figures -->");
+    let (now, after) = rest.split_once(end).expect("docs/dialects/README.md: no <!-- end of figures -->");
+    if update {
+        std::fs::write(&file, format!("{before}{begin}{table}{end}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(now, table, "run `UPDATE_FIGURES=1 cargo test -p egret --test docs figures`");
+}
+
 /// The rows of the tables of requirements, as RFC and columns.
 fn requirements() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut rfc = "";

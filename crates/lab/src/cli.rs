@@ -15,7 +15,7 @@ use crate::pod::PodRequest;
 use crate::state::{Paths, State, StoreKind};
 use crate::topology::{self, Topology};
 use crate::up::Parts;
-use crate::{apply, down, fault, pod, show, sniff, up};
+use crate::{apply, down, fault, pod, programs, show, sniff, up};
 
 /// The name of a lab, unless one is given.
 const NAME: &str = "lab";
@@ -110,6 +110,12 @@ pub enum LabCommand {
     Kubectl {
         /// Arguments of kubectl.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Restart the controller with other arguments; returns when all follow it.
+    Controller {
+        /// The arguments besides those that the lab gives it, after --, as --dialect antrea=observe.
+        #[arg(last = true)]
         arguments: Vec<String>,
     },
     /// Break a node or the API server's host, `control`, or mend it.
@@ -239,6 +245,13 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         }
         LabCommand::Exec { host, argv } => return exec(&State::read(&paths)?, &host, &argv),
         LabCommand::Kubectl { arguments } => return kubectl(&paths, &arguments),
+        LabCommand::Controller { arguments } => {
+            let lock = paths.lock()?;
+            let mut state = State::read(&paths)?;
+            programs::restart_controller(&paths, &mut state, arguments)?;
+            drop(lock);
+            apply::wait(&paths, &state)?;
+        }
         LabCommand::Fault { node, what } => {
             let _lock = paths.lock()?;
             let fault = match what {

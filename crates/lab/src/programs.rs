@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use egret_api::Object;
 
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::state::{Paths, State, StoreKind};
 use crate::{kubernetes, wait};
 
@@ -35,7 +35,26 @@ pub fn start_controller(paths: &Paths, state: &mut State) -> Result<()> {
     let mut arguments = vec!["controller".to_owned()];
     arguments.extend(store(paths, state, None));
     arguments.extend(["--status-address".to_owned(), format!("unix:{}", socket.display())]);
+    arguments.extend(state.topology.controller.iter().cloned());
     start(paths, state, "controller", &host, &arguments)
+}
+
+/// Ends the controller and starts it with these arguments in place of those that it had.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn restart_controller(paths: &Paths, state: &mut State, arguments: Vec<String>) -> Result<()> {
+    let own: Vec<_> = state.processes.iter().filter(|p| p.role == "controller").cloned().collect();
+    process::kill_all(&own);
+    state.topology.controller = arguments;
+    start_controller(paths, state)?;
+    let host = controller_node(state).to_owned();
+    let decided = wait::until(paths, state, READY, |_| {
+        wait::check_alive(state, |p| p.role == "controller")?;
+        let ready = answers_ready(paths, "controller", &host);
+        Ok(if ready { Vec::new() } else { vec!["the controller to decide".to_owned()] })
+    });
+    decided.map_err(|error| error.context(logs(state)))
 }
 
 /// Starts a node's agent.
@@ -115,7 +134,7 @@ pub fn wait_ready(paths: &Paths, state: &State, nodes: &[&str]) -> Result<()> {
             view.snapshot.objects.iter().any(record)
         };
         // The record of a node that has rebooted is from before: its agent must say so itself.
-        let ready = |node: &&str| recorded(node) && answers_ready(paths, node);
+        let ready = |node: &&str| recorded(node) && answers_ready(paths, "agent", node);
         Ok(nodes.iter().filter(|n| !ready(n)).map(|n| format!("the agent of {n}")).collect())
     });
     outcome.map_err(|error| error.context(logs(state)))
@@ -133,9 +152,9 @@ pub fn logs(state: &State) -> String {
     text
 }
 
-fn answers_ready(paths: &Paths, node: &str) -> bool {
+fn answers_ready(paths: &Paths, role: &str, host: &str) -> bool {
     let ask = || -> std::io::Result<String> {
-        let mut stream = UnixStream::connect(paths.socket("agent", node))?;
+        let mut stream = UnixStream::connect(paths.socket(role, host))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use egret_api::Modes;
 use egret_store::{Access, Directory, Kubernetes, Progress, Scope, Snapshot, Store};
 
 use crate::kubernetes::ControlPlane;
@@ -54,7 +55,8 @@ impl Reader {
             return Ok(Reader::Directory(Box::new(manifest::store(paths)?)));
         }
         let kubeconfig = Some(ControlPlane::of(paths, state)?.own());
-        let access = Access { kubeconfig, scope: Scope::Cluster, manager: "lab", copy: None };
+        let (modes, obeys) = (Modes::default(), true);
+        let access = Access { kubeconfig, scope: Scope::Cluster, manager: "lab", copy: None, modes, obeys };
         let mut store = Kubernetes::open(access).await?;
         let mut snapshot = Snapshot::default();
         let first = tokio::time::timeout(PATIENCE, store.changes()).await;

@@ -30,6 +30,9 @@ pub struct Topology {
     /// Hosts that are no part of the cluster.
     #[serde(default)]
     pub outside: Vec<Outside>,
+    /// More arguments for the controller.
+    #[serde(default)]
+    pub controller: Vec<String>,
 }
 
 /// A node.

@@ -1,5 +1,7 @@
 //! Why a pod leaves as it does: the same decisions as the plan's, told to people.
 
+mod observed;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -113,6 +115,7 @@ pub fn explain(
     for (i, intent) in intents.iter().enumerate() {
         told.steps.push(layer(world, intent, packet, decider.map(|d| i.cmp(&d))));
     }
+    told.steps.extend(observed::steps(world, &key, packet));
     told
 }
 
@@ -154,7 +157,11 @@ fn decide(
 }
 
 fn matches(world: &World, intent: &Intent, packet: Option<Packet>) -> bool {
-    let (v4, v6) = families(world, intent, verdict(world, intent, |_, _| true));
+    captures(intent, families(world, intent, verdict(world, intent, |_, _| true)), packet)
+}
+
+/// A policy that captures these families matches the packet; without a packet, every packet to the outside.
+fn captures(intent: &Intent, (v4, v6): (bool, bool), packet: Option<Packet>) -> bool {
     let Some(packet) = packet else {
         return intent.traffic.iter().any(|t| t.net.prefix_len() == 0 && t.ports.contains(&PortMatch::Any));
     };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use egret_api::ObjectKey;
+use egret_api::{Kind, ObjectKey};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::disputes::Disputes;
@@ -263,6 +263,11 @@ impl Pods {
         after: &[(Arc<Intent>, Arc<str>)],
         touched: &mut Touched,
     ) {
+        // Statuses that name pods.
+        let named = |intent: &Intent| matches!(intent.rank.key.kind, Kind::LoxilbEgress | Kind::Service);
+        for (intent, _) in before.iter().chain(after).filter(|(intent, _)| named(intent)) {
+            touched.status(&intent.rank.key);
+        }
         for (intent, node) in after {
             let nodes = match self.users.get_mut(&intent.rank.key) {
                 Some(nodes) => nodes,

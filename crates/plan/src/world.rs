@@ -1,11 +1,13 @@
 //! The cluster as the planner sees it: the facts of every object, kept up to date one object at a time.
 
+mod apart;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use egret_api::{Claim, Kind, Object, ObjectKey};
+use egret_api::{Claim, Kind, Mode, Modes, Object, ObjectKey};
 use ipnet::IpNet;
 use serde_json::Value;
 
@@ -18,6 +20,8 @@ use crate::intent::{Intent, Pool, Rank};
 use crate::pods::Pods;
 use crate::select::Labels;
 use crate::touched::{Touched, differing};
+
+use self::apart::Apart;
 
 pub use crate::pods::{PodFacts, PodKey};
 
@@ -50,6 +54,11 @@ pub struct World {
     holding: BTreeMap<IpAddr, BTreeSet<String>>,
     inside: BTreeMap<IpNet, usize>,
     touched: Touched,
+    /// How far other systems' objects count, as this process was told and as the controller says.
+    told: Modes,
+    said: BTreeMap<egret_api::Dialect, Mode>,
+    /// Objects of systems that are not on.
+    apart: Apart,
 }
 
 impl World {
@@ -84,6 +93,7 @@ impl World {
             Object::Service(ref o) => return self.set_policy(key, &object, kube_vip::told(o)),
             Object::EgressAddress(o) => return self.set_record(&key.name, Record::read(*o)),
             Object::EgressNode(o) => return self.set_report(key.name, Some(Report::read(&o))),
+            Object::EgressDialect(o) => self.say(&key.name, Some(o.spec.mode)),
         }
         Affected::Everything
     }
@@ -104,17 +114,23 @@ impl World {
             Kind::Node => self.set_node(name, None),
             Kind::Pod => self.set_pod(key, None),
             Kind::EgressPool | Kind::ExternalIPPool | Kind::EgressGateway => {
-                self.pools.remove(key);
-                self.touched.everything();
+                self.apart.pools.remove(key);
+                if self.pools.remove(key).is_some() {
+                    self.touched.everything();
+                }
             }
             Kind::EgressPolicy
             | Kind::ClusterEgressPolicy
             | Kind::Egress
             | Kind::EgressGatewayPolicy
             | Kind::LoxilbEgress
-            | Kind::Service => self.remove_policy(key),
+            | Kind::Service => {
+                self.apart.policies.remove(key);
+                drop(self.remove_policy(key));
+            }
             Kind::EgressAddress => drop(self.set_record(&name, None)),
             Kind::EgressNode => drop(self.set_report(name, None)),
+            Kind::EgressDialect => self.say(&name, None),
         }
     }
 
@@ -207,6 +223,10 @@ impl World {
     fn set_pool(&mut self, key: ObjectKey, object: &Object, status: Value) -> Affected {
         let Some(meaning) = Pool::read(object) else { return Affected::Nothing };
         let new = written(object, status, meaning);
+        if self.mode(key.kind) != Mode::On {
+            self.apart.pools.insert(key, new);
+            return Affected::Nothing;
+        }
         let same = self.pools.get(&key).is_some_and(|old| old.meaning == new.meaning);
         match same {
             true => self.touched.status(&key),
@@ -219,35 +239,46 @@ impl World {
     fn set_policy(&mut self, key: ObjectKey, object: &Object, status: Value) -> Affected {
         let Some(meaning) = Intent::read(object) else {
             // It was a policy, and is no more.
+            self.apart.policies.remove(&key);
             if self.policies.contains_key(&key) {
-                self.remove_policy(&key);
+                drop(self.remove_policy(&key));
                 return Affected::Everything;
             }
             return Affected::Nothing;
         };
-        self.touched.policies([&key]);
         let new = written(object, status, meaning);
+        if self.mode(key.kind) != Mode::On {
+            self.apart.policies.insert(key, new);
+            return Affected::Nothing;
+        }
+        self.touched.policies([&key]);
         if let Some(old) = self.policies.get_mut(&key).filter(|old| old.meaning == new.meaning) {
             (old.generation, old.status) = (new.generation, new.status);
             return Affected::Nothing;
         }
-        self.remove_policy(&key);
+        drop(self.remove_policy(&key));
+        self.insert_policy(key, new);
+        Affected::Everything
+    }
+
+    fn insert_policy(&mut self, key: ObjectKey, new: Written<Intent>) {
         if let Ok(intent) = &new.meaning {
             self.pods.add_policy(intent, |name| namespace_labels(&self.namespaces, name), &mut self.touched);
         }
         self.policies.insert(key, new);
-        Affected::Everything
     }
 
-    fn remove_policy(&mut self, key: &ObjectKey) {
+    fn remove_policy(&mut self, key: &ObjectKey) -> Option<Written<Intent>> {
+        let old = self.policies.remove(key)?;
         self.touched.policies([key]);
-        if let Some(Written { meaning: Ok(intent), .. }) = self.policies.remove(key) {
+        if let Ok(intent) = &old.meaning {
             self.pods.remove_policy(
-                &intent,
+                intent,
                 |name| namespace_labels(&self.namespaces, name),
                 &mut self.touched,
             );
         }
+        Some(old)
     }
 
     fn set_record(&mut self, name: &str, record: Option<Record>) -> Affected {

@@ -1,8 +1,9 @@
 //! From one manifest as a value to one object, or to the reason why not.
 
+use egret_api::service::TOLD;
 use egret_api::{Kind, Object, ObjectKey, is_own_condition};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What a manifest turned out to be.
 pub(crate) enum Decoded {
@@ -39,7 +40,7 @@ pub(crate) fn has_status(kind: Kind) -> bool {
 
 /// Kinds that only Egret writes.
 pub(crate) fn is_record(kind: Kind) -> bool {
-    matches!(kind, Kind::EgressAddress | Kind::EgressNode)
+    matches!(kind, Kind::EgressAddress | Kind::EgressNode | Kind::EgressDialect)
 }
 
 /// Reads one manifest.
@@ -72,19 +73,34 @@ pub(crate) fn is_nobodys(kind: Kind, value: &Value) -> bool {
     kind == Kind::Service && value.pointer("/metadata/annotations/kube-vip.io~1egress").is_none()
 }
 
-/// Takes out of an object what the controller told of it: its status, or of a Service those conditions that are ours.
+/// Takes out of an object what the controller told of it: its status; of a Service those conditions that are ours, and
+/// with them the annotations that tell of it.
 pub(crate) fn take_status(kind: Kind, value: &mut Value) -> Option<Value> {
     if kind != Kind::Service {
         return has_status(kind).then(|| value.as_object_mut()?.remove("status")).flatten();
     }
+    let annotations = value.pointer("/metadata/annotations").and_then(Value::as_object);
+    let told = |name: &&str| Some(((*name).to_owned(), annotations?.get(*name)?.clone()));
+    let annotations: Map<String, Value> = TOLD.iter().filter_map(told).collect();
     let mut conditions = value.get_mut("status")?.as_object_mut()?.remove("conditions")?;
     let ours = |condition: &Value| condition["type"].as_str().is_some_and(is_own_condition);
     conditions.as_array_mut()?.retain(ours);
-    conditions.as_array().is_some_and(|left| !left.is_empty()).then(|| json!({"conditions": conditions}))
+    let ours = conditions.as_array().is_some_and(|left| !left.is_empty());
+    ours.then(|| match annotations.is_empty() {
+        true => json!({"conditions": conditions}),
+        false => json!({"conditions": conditions, "annotations": annotations}),
+    })
 }
 
 /// Puts back what was taken out.
-pub(crate) fn put_status(kind: Kind, value: &mut Value, status: Value) {
+pub(crate) fn put_status(kind: Kind, value: &mut Value, mut status: Value) {
+    if kind == Kind::Service
+        && let Some(Value::Object(told)) =
+            status.as_object_mut().and_then(|status| status.remove("annotations"))
+        && let Some(annotations) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+    {
+        annotations.extend(told);
+    }
     match (kind, value.get_mut("status").and_then(Value::as_object_mut), status) {
         (Kind::Service, Some(theirs), Value::Object(ours)) => theirs.extend(ours),
         (_, _, status) => value["status"] = status,
@@ -163,7 +179,8 @@ pub(crate) fn forget_unread(kind: Kind, value: &mut Value) {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|field, _| METADATA.contains(&field.as_str()));
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.retain(|name, _| ANNOTATIONS.iter().any(|whose| name.starts_with(whose)));
+            let read = |name: &str| ANNOTATIONS.iter().any(|whose| name.starts_with(whose));
+            annotations.retain(|name, _| read(name) && !TOLD.contains(&name.as_str()));
         }
         // The schema of an object without namespace ignores one that is written.
         if !kind.namespaced() {
@@ -226,6 +243,7 @@ pub(crate) fn typed(kind: Kind, value: Value) -> Result<Object, (Option<String>,
         Kind::ClusterEgressPolicy => Object::ClusterEgressPolicy(read(value)?),
         Kind::EgressAddress => Object::EgressAddress(read(value)?),
         Kind::EgressNode => Object::EgressNode(read(value)?),
+        Kind::EgressDialect => Object::EgressDialect(read(value)?),
         Kind::Egress => Object::Egress(read(value)?),
         Kind::ExternalIPPool => Object::ExternalIPPool(read(value)?),
         Kind::EgressGateway => Object::EgressGateway(read(value)?),
@@ -247,3 +265,6 @@ fn cure(kind: Kind, message: &str) -> String {
         format!("Write a value of the expected type; {schema}")
     }
 }
+
+#[cfg(test)]
+mod hostile;

@@ -102,7 +102,8 @@ pub trait Recorder: Clone + Send + Sync + 'static {
     fn write_record(&self, object: &Object) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Removes a record, if it is there.
     fn delete_record(&self, key: &ObjectKey) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Sets the whole `.status` of an object; of a Service those of its conditions that begin with `egret.dev/`.
+    /// Sets the whole `.status` of an object; of a Service those of its conditions that begin with `egret.dev/`, and the
+    /// `annotations` that are given beside them, unless they are somebody else's.
     fn write_status(
         &self,
         key: &ObjectKey,

@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use egret_api::{EgressAddress, EgressNode, Kind, Lease, Object};
+use egret_api::{EgressAddress, EgressNode, Kind, Lease, Modes, Object};
 use egret_datapath::{AddressUse, ApplyError, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep};
 use egret_plan::tables::{Guard, Hops, LinkIndex, Mac, Path, Settings, Tables, UnknownPods};
 use egret_plan::{Change, ClusterSettings, LocalWire, PodLink, Steering, Underlay};
@@ -251,6 +251,7 @@ fn adopt_steering(number: u8, kernel: Memory, steering: Steering) -> Node<Memory
         unknown_pods: UnknownPods::Hold,
         steering,
         cluster: ClusterSettings::default(),
+        modes: Modes::default(),
     };
     let actual = kernel.read().unwrap();
     Node::adopt(setup, kernel, actual)

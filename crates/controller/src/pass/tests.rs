@@ -25,7 +25,7 @@ impl Place {
         Self {
             path,
             store,
-            controller: Controller::new(ClusterSettings::default()),
+            controller: Controller::new(ClusterSettings::default(), Modes::default()),
             metrics: Metrics::default(),
         }
     }
@@ -42,7 +42,7 @@ impl Place {
     /// A new process: it remembers nothing.
     fn restart(&mut self) {
         self.store = Directory::open(&self.path, "test").unwrap();
-        self.controller = Controller::new(ClusterSettings::default());
+        self.controller = Controller::new(ClusterSettings::default(), Modes::default());
     }
 
     fn addresses(&self) -> Vec<EgressAddressSpec> {

@@ -50,4 +50,63 @@ fn kubectl_speaks_to_the_api_server_of_its_lab() {
     let egress =
         lab.egret(&["kubectl", "get", "egress", "egress-prod-web", "-o", "jsonpath={.status.egressIP}"]);
     assert_eq!(egress, "10.10.0.11");
+    let own = lab
+        .host("control")
+        .command(env!("CARGO_BIN_EXE_egret"), &["import", "cluster", "--kubeconfig", &kubeconfig(&lab)]);
+    let own = String::from_utf8_lossy(&own.stdout).into_owned();
+    assert!(own.contains("kind: EgressPool") && own.contains("kind: ClusterEgressPolicy"), "{own}");
+    let told = lab.host("control").command(
+        env!("CARGO_BIN_EXE_egret"),
+        &["explain", "pod", "prod/web", "--store", "kubernetes", "--kubeconfig", &kubeconfig(&lab)],
+    );
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("=> leaves by 10.10.0.11"), "{told}");
+}
+
+/// Times that somebody applied the status of an Egress.
+fn applied(lab: &Lab) -> u64 {
+    let metrics = lab.egret(&["kubectl", "get", "--raw", "/metrics"]);
+    let own = metrics.lines().filter(|line| {
+        line.starts_with("apiserver_request_total{")
+            && ["resource=\"egresses\"", "subresource=\"status\"", "verb=\"APPLY\""]
+                .iter()
+                .all(|part| line.contains(part))
+    });
+    own.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).map(|count| count as u64).sum()
+}
+
+#[test]
+fn who_overwrites_a_status_again_and_again_is_given_way() {
+    let lab = Lab::up_on(Store::Kubernetes, "t-rival", SMALL);
+    lab.apply(ANTREA_HA);
+    lab.host("outside-2").serve_sources(7000);
+    let pod = lab.pod("prod", "web", "node-1", "app=web");
+    assert_eq!(connect(&pod).1, "10.10.0.11");
+    let before = applied(&lab);
+    assert!(before > 0, "the server counts");
+    // Antrea's own controller, say: whatever is written, it writes something else.
+    let (begun, mut overwritten) = (std::time::Instant::now(), 0);
+    while begun.elapsed() < std::time::Duration::from_secs(12) {
+        let theirs = format!("{{\"status\":{{\"egressNode\":\"rival-{overwritten}\"}}}}");
+        let patch = ["kubectl", "patch", "egress", "egress-prod-web", "--subresource=status", "--type=merge"];
+        lab.egret(&[&patch[..], &["--field-manager=rival", "-p", &theirs]].concat());
+        overwritten += 1;
+    }
+    let ours = applied(&lab) - before;
+    assert!(overwritten >= 20, "the rival wrote {overwritten} times only");
+    assert!((1..=6).contains(&ours), "{ours} writes against {overwritten}");
+    assert_eq!(connect(&pod).1, "10.10.0.11", "packets go on as they should");
+}
+
+/// The controller's, which may read everything that Egret reads.
+fn kubeconfig(lab: &Lab) -> String {
+    let arguments = lab.host("node-1").pids.into_iter().find_map(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let words: Vec<String> =
+            line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+        words.iter().any(|word| word == "controller").then_some(words)
+    });
+    let arguments = arguments.unwrap();
+    let at = arguments.iter().position(|word| word == "--kubeconfig").unwrap();
+    arguments[at + 1].clone()
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab, assert_echoes};
 
-const NETWORKS: &str = include_str!("dialects.yaml");
+pub const NETWORKS: &str = include_str!("../../../lab/topology/dialects.yaml");
 const KUBE_VIP: &str = include_str!("../../../lab/demo/kube-vip.yaml");
 const LOXILB: &str = include_str!("../../../lab/demo/loxilb.yaml");
 const DECKHOUSE: &str = include_str!("../../../lab/demo/deckhouse.yaml");
@@ -204,4 +204,21 @@ fn four_systems_examples_run_side_by_side_in_one_cluster() {
         example.assert_datagrams(pods);
     }
     lab.assert_no_leak();
+}
+
+#[test]
+fn demos_of_all_systems_lose_no_connection() {
+    let lab = Lab::not_up("t-demos");
+    let report = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo-all.json");
+    let out = report.to_str().unwrap();
+    lab.egret(&["demo", "--dialect", "all", "--connections", "200", "--flows", "40", "--out", out]);
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+    let examples = report["examples"].as_object().unwrap();
+    assert_eq!(examples.len(), 4, "{report:#}");
+    for (name, example) in examples {
+        let count = |of: &str, what: &str| example[of][what].as_u64().unwrap();
+        assert_eq!(count("connections", "lost") + count("flows", "lost"), 0, "{name}: {example:#}");
+        assert_eq!(count("connections", "held") + count("flows", "held"), 240, "{name}: {example:#}");
+    }
+    assert_eq!(report["wrong_source_packets"], 0, "{report:#}");
 }

@@ -23,3 +23,4 @@ mod neighbours;
 mod scale;
 mod sources;
 mod survival;
+mod switch;

@@ -5,6 +5,7 @@
 
 mod arp;
 mod cluster;
+mod examples;
 mod reap;
 mod report;
 mod run;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -42,15 +43,57 @@ pub struct DemoArgs {
     /// Where its objects are; kubernetes needs what `make kubernetes` builds.
     #[arg(long, default_value = "directory")]
     pub store: StoreKind,
-    /// Where the figures go, as JSON.
-    #[arg(long, default_value = "out/demo.json")]
-    pub out: PathBuf,
+    /// Where the figures go, as JSON [default: out/demo.json, with a dialect out/demo-DIALECT.json]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Another system's own example, as it stands in its documentation; or all of them side by side.
+    #[arg(long)]
+    pub dialect: Option<Examples>,
     /// Leave the lab standing at the end, to look around; `egret lab --name demo down` removes it.
     #[arg(long)]
     pub keep: bool,
     /// Do the work itself.
     #[arg(long, hide = true)]
     pub worker: bool,
+}
+
+/// Whose example.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Examples {
+    /// The high-availability example of Antrea's documentation.
+    Antrea,
+    /// The example of Deckhouse's documentation with a virtual address.
+    Deckhouse,
+    /// The example of LoxiLB's documentation.
+    Loxilb,
+    /// A Service as kube-vip's documentation has it.
+    KubeVip,
+    /// All of them, in one cluster.
+    All,
+}
+
+impl Examples {
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Examples::Antrea => "antrea",
+            Examples::Deckhouse => "deckhouse",
+            Examples::Loxilb => "loxilb",
+            Examples::KubeVip => "kube-vip",
+            Examples::All => "all",
+        }
+    }
+}
+
+impl DemoArgs {
+    /// Where the figures go.
+    pub fn out(&self) -> PathBuf {
+        let usual = || match self.dialect {
+            None => PathBuf::from("out/demo.json"),
+            Some(dialect) => PathBuf::from(format!("out/demo-{}.json", dialect.name())),
+        };
+        self.out.clone().unwrap_or_else(usual)
+    }
 }
 
 /// Runs the demo and takes everything away at its end, also when it is interrupted.
@@ -79,7 +122,8 @@ fn start_worker(paths: &Paths, args: &DemoArgs) -> Result<Child> {
         .args(["lab", "--name", &paths.name, "demo", "--worker"])
         .args(["--connections", &args.connections.to_string(), "--flows", &args.flows.to_string()])
         .args(["--store", args.store.as_str(), "--out"])
-        .arg(&args.out)
+        .arg(args.out())
+        .args(args.dialect.iter().flat_map(|dialect| ["--dialect", dialect.name()]))
         .stdin(Stdio::null())
         .process_group(0)
         .spawn()

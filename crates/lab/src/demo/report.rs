@@ -92,18 +92,6 @@ impl Report {
             && arp.arp_before == [arp.from.clone()];
     }
 
-    /// Writes the report as JSON.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, file: &Path) -> Result<()> {
-        if let Some(directory) = file.parent() {
-            fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-        }
-        fs::write(file, serde_json::to_string_pretty(self)? + "\n")
-            .with_context(|| file.display().to_string())
-    }
-
     /// The report for people.
     pub fn table(&self) -> String {
         let mut table = Table::new();
@@ -187,6 +175,17 @@ pub fn by_pod(sightings: &[Sighting]) -> BTreeMap<String, BTreeMap<String, Optio
     by_pod
 }
 
+/// Writes a report as JSON.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(report: &impl Serialize, file: &Path) -> Result<()> {
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    }
+    fs::write(file, serde_json::to_string_pretty(report)? + "\n").with_context(|| file.display().to_string())
+}
+
 /// This machine.
 pub fn machine() -> Machine {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
@@ -199,6 +198,6 @@ pub fn wrong_packets(leaks: &[serde_json::Value], report: sniff::Report) -> Stri
     crate::show::leaks_table(&leaks[..leaks.len().min(SHOWN)], report)
 }
 
-fn list(names: &[String]) -> String {
+pub(super) fn list(names: &[String]) -> String {
     if names.is_empty() { "nobody".to_owned() } else { names.join(" and ") }
 }

@@ -12,29 +12,32 @@ use super::cluster::{self, ANTREA, OWN, PROD};
 use super::report::{self, Datagrams, Failover, Report};
 use super::screen::Screen;
 use super::sources::{self, Sighting};
-use super::{DemoArgs, arp};
+use super::{DemoArgs, arp, examples};
 use crate::fault::{self, Fault};
 use crate::state::{Paths, State};
 use crate::topology::{self, Topology};
 use crate::traffic::flow::{Flow, Kind};
 use crate::traffic::outcome::{Outcome, Stalls};
 use crate::traffic::server::Servers;
-use crate::traffic::{Client, Traffic};
+use crate::traffic::{Client, PORT, Traffic};
 use crate::up::{self, Parts};
 use crate::{apply, sniff};
 
 /// How long the fault may keep a connection from making progress; then it is lost.
-const LOST_AFTER: Duration = Duration::from_secs(20);
+pub(super) const LOST_AFTER: Duration = Duration::from_secs(20);
 /// How long everything runs undisturbed, before the fault and after the last connection has gone on.
-const UNDISTURBED: Duration = Duration::from_secs(3);
+pub(super) const UNDISTURBED: Duration = Duration::from_secs(3);
 /// How long connections may take to open, and to close.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Does all steps and shows what came out of them. The lab is left standing.
 ///
 /// # Errors
 /// When a step cannot be done.
 pub fn work(paths: &Paths, args: &DemoArgs) -> Result<ExitCode> {
+    if let Some(dialect) = args.dialect {
+        return examples::work(paths, args, dialect);
+    }
     let screen = Screen::new();
     raise_file_limit()?;
     let topology = Topology::parse(topology::DEFAULT)?;
@@ -43,7 +46,7 @@ pub fn work(paths: &Paths, args: &DemoArgs) -> Result<ExitCode> {
     let mut state = up::up(paths, topology, parts, &|step| screen.say(&format!("  {step}")))?;
     cluster::make_pods(paths, &mut state)?;
     let servers =
-        Servers::start(&cluster::outside(&state).map(|(_, h)| h.netns.clone()).collect::<Vec<_>>())?;
+        Servers::start(&cluster::outside(&state).map(|(_, h)| h.netns.clone()).collect::<Vec<_>>(), PORT)?;
     apply::wait(paths, &state)?;
     screen.say("ready; what the outside sees of the pods while there is no policy");
     let before = sources::look(&state, None)?;
@@ -118,12 +121,12 @@ pub fn work(paths: &Paths, args: &DemoArgs) -> Result<ExitCode> {
         passed: false,
     };
     report.judge();
-    report.write(&args.out)?;
+    report::write(&report, &args.out())?;
     println!("{}", report.table());
     if sniffed.wrong > 0 {
         println!("{}", report::wrong_packets(&sniff::leaks(paths)?, sniffed));
     }
-    screen.say(&format!("figures in {}", args.out.display()));
+    screen.say(&format!("figures in {}", args.out().display()));
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -187,7 +190,7 @@ fn show_sources(screen: &Screen, sightings: &[Sighting]) {
 }
 
 /// Two ends of many connections need many descriptors.
-fn raise_file_limit() -> Result<()> {
+pub(super) fn raise_file_limit() -> Result<()> {
     const ENOUGH: u64 = 65_536;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < ENOUGH.min(hard) {

@@ -21,7 +21,7 @@ use server::Servers;
 
 /// Time between two chunks of a connection, and between two datagrams of a flow.
 pub const INTERVAL: Duration = Duration::from_millis(100);
-/// The port that all servers listen at.
+/// The port that servers listen at that tell sources.
 pub const PORT: u16 = 7000;
 
 /// Who opens connections: a pod.
@@ -66,7 +66,8 @@ impl Traffic {
             };
             let client = clients.get(pod as usize).context("no pod to open connections from")?;
             let address = addresses.get(target as usize).context("no server to connect to")?;
-            let flow = Arc::new(Flow::new(id, kind, client.pod.clone(), SocketAddr::new(*address, PORT)));
+            let flow =
+                Arc::new(Flow::new(id, kind, client.pod.clone(), SocketAddr::new(*address, servers.port)));
             servers.expect(&flow);
             flows.push(flow);
         }

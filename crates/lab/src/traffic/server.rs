@@ -26,26 +26,29 @@ const DATAGRAMS: usize = 1 << 20;
 /// The servers of all outside hosts. They run until the process ends.
 pub struct Servers {
     expected: Expected,
+    /// The port that they listen at.
+    pub port: u16,
 }
 
 type Expected = Arc<Mutex<BTreeMap<u32, Arc<Flow>>>>;
 
 impl Servers {
-    /// Starts a server in each of these network namespaces, for IPv4 and IPv6. They listen when this returns.
+    /// Starts a server at a port in each of these network namespaces, for IPv4 and IPv6. They listen when this returns.
     ///
     /// # Errors
     /// When one cannot listen.
-    pub fn start(namespaces: &[String]) -> Result<Servers> {
+    pub fn start(namespaces: &[String], port: u16) -> Result<Servers> {
         let expected = Expected::default();
         for namespace in namespaces {
-            let (listener, datagrams) = netns::run_in(namespace, || listen().context("the outside server"))?;
+            let (listener, datagrams) =
+                netns::run_in(namespace, || listen(port).context("the outside server"))?;
             let expected = Arc::clone(&expected);
             netns::spawn_in(namespace, move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(serve(listener, datagrams, expected))
             })?;
         }
-        Ok(Servers { expected })
+        Ok(Servers { expected, port })
     }
 
     /// A flow will come.
@@ -71,8 +74,8 @@ pub fn ask(netns: &str, server: IpAddr, patience: Duration) -> Result<IpAddr> {
 }
 
 /// Sockets for both families: IPv4 shows as mapped addresses.
-fn listen() -> Result<(std::net::TcpListener, BlockingUdp)> {
-    let any = SocketAddr::from(([0u16; 8], PORT));
+fn listen(port: u16) -> Result<(std::net::TcpListener, BlockingUdp)> {
+    let any = SocketAddr::from(([0u16; 8], port));
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
     socket.set_only_v6(false)?;
     socket.set_reuse_address(true)?;

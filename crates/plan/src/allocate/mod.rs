@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::inside::ClusterSettings;
 use crate::world::World;
 
+pub(crate) use claims::Claims;
 pub use decider::Decider;
 pub use leases::QUARANTINE;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use egret_api::EgressAddressSpec;
+use egret_api::{EgressAddressSpec, Kind, Mode};
 use jiff::Timestamp;
 
 use super::candidates::Candidates;
@@ -60,7 +60,8 @@ pub(crate) fn decide(
     let users = uses.map(|u| users(world, u)).unwrap_or_default();
     let ports = pool.map(|p| p.ports.clone()).unwrap_or_default();
     let leased = leases::lease(world, address, before, &users, &ports, now);
-    if uses.is_none() && leased.leases.is_empty() {
+    let left = uses.is_none() && before.is_some_and(|before| is_of_others(world, before));
+    if uses.is_none() && leased.leases.is_empty() || left {
         return Decided { written: before.is_none(), ..Decided::default() };
     }
     let spec = EgressAddressSpec {
@@ -97,6 +98,15 @@ pub(crate) fn decide(
     };
     let written = before.is_some_and(|before| *before == spec);
     Decided { spec: Some(spec), wake: leased.wake, written, standing }
+}
+
+/// The address was used for a system that is not on any more: whoever serves the system now has it at once, and no
+/// gateway may answer for it while ports of it are in quarantine.
+fn is_of_others(world: &World, record: &EgressAddressSpec) -> bool {
+    let kind = |name: &str| Kind::ALL.iter().copied().find(|kind| kind.as_str() == name);
+    let apart = |name: &str| kind(name).is_some_and(|kind| world.mode(kind) != Mode::On);
+    let pool = record.pool.split('/').next().unwrap_or_default();
+    apart(pool) || !record.claims.is_empty() && record.claims.iter().all(|claim| apart(&claim.kind))
 }
 
 /// The nodes on which pods use an address, by name.

@@ -1,5 +1,6 @@
 //! kube-vip: a Service of type LoadBalancer whose annotations say that its pods leave by its address.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use egret_api::is_own_condition;
@@ -91,6 +92,10 @@ fn address(service: &Service, v6: bool, remarks: &mut Faults) -> Option<IpAddr> 
 
 fn where_to(service: &Service, faults: &mut Faults, remarks: &mut Faults) -> Vec<Traffic> {
     let text = |name: &str| annotation(&service.metadata, name);
+    for name in [PORTS, ALLOWED] {
+        remarks.at_most(&list(text(name)).collect::<Vec<_>>(), MANY, &annotated(name));
+    }
+    faults.at_most(&list(text(DENIED)).collect::<Vec<_>>(), MANY, &annotated(DENIED));
     let ports = match text(PORTS) {
         None => vec![PortMatch::Any],
         ports => list(ports).take(MANY).filter_map(|text| remarks.take(port(text))).collect(),
@@ -133,12 +138,16 @@ fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
     text.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|entry| !entry.is_empty())
 }
 
-/// What we told of a Service: those of its conditions that are ours.
+/// What we told of a Service: those of its conditions that are ours, and with them what annotations tell.
 pub(crate) fn told(service: &Service) -> Value {
     let conditions = service.status.iter().filter_map(|s| s.conditions.as_ref()).flatten();
     let ours: Vec<_> = conditions.filter(|c| is_own_condition(&c.type_)).collect();
-    match ours.is_empty() {
-        true => Value::Null,
-        false => json!({"conditions": ours}),
+    let annotations: BTreeMap<&String, &String> = (service.metadata.annotations.iter().flatten())
+        .filter(|(name, _)| egret_api::service::TOLD.contains(&name.as_str()))
+        .collect();
+    match (ours.is_empty(), annotations.is_empty()) {
+        (true, _) => Value::Null,
+        (false, true) => json!({"conditions": ours}),
+        (false, false) => json!({"conditions": ours, "annotations": annotations}),
     }
 }

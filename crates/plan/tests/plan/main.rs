@@ -12,8 +12,12 @@ mod sim;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod links;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
 mod strategy;
+#[cfg(test)]
+mod switch;

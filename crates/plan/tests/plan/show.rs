@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use egret_api::{Kind, Object};
 use egret_plan::tables::{Captured, Path, PortMatch, PortRule, RuleSetId, Timers};
 use egret_plan::{Change, NodePlan};
+use serde_json::Value;
 
 use crate::sim::Cluster;
 
@@ -85,6 +86,15 @@ pub fn statuses(cluster: &Cluster) -> String {
             _ => continue,
         };
         let _ = writeln!(text, "{key}: {head}");
+        for name in egret_api::service::TOLD {
+            if let Some(told) = value["metadata"]["annotations"][name].as_str() {
+                let _ = writeln!(text, "  {name} {told}");
+            }
+        }
+        if let Some(pods) = status["addresses"].as_array() {
+            let pods: Vec<&str> = pods.iter().filter_map(Value::as_str).collect();
+            let _ = writeln!(text, "  pods {}", pods.join(", "));
+        }
         for c in status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default() {
             let word = |field: &str| c[field].as_str().unwrap_or_default();
             let since: jiff::Timestamp = word("lastTransitionTime").parse().unwrap();

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use egret_api::service::TOLD;
 use egret_api::{EgressAddress, EgressNode, EgressNodeSpec, Kind, Object, ObjectKey, PortUse, Wire};
 use egret_plan::allocate::Decider;
 use egret_plan::tables::{Path, Tables, UnknownPods};
@@ -12,7 +13,7 @@ use egret_plan::{
     allocate, demand, diff, node,
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Something that the controller writes.
 #[derive(Clone, Debug)]
@@ -155,10 +156,14 @@ impl Cluster {
         unwritten.sort_unstable();
         assert_eq!(named, unwritten, "records to be written");
         let status = |key: &ObjectKey| {
-            let status = self.objects[key].encode().unwrap().get("status").cloned().unwrap_or_default();
+            let object = self.objects[key].encode().unwrap();
+            let status = object.get("status").cloned().unwrap_or_default();
             match (key.kind, status.get("conditions")) {
                 (Kind::Service, None) => Value::Null,
-                (Kind::Service, Some(ours)) => json!({"conditions": ours}),
+                (Kind::Service, Some(ours)) => match told_in(&object) {
+                    told if told.is_empty() => json!({"conditions": ours}),
+                    told => json!({"conditions": ours, "annotations": told}),
+                },
                 _ => status,
             }
         };
@@ -179,8 +184,17 @@ impl Cluster {
             }
             Write::Status(key, status) => {
                 let mut value = self.objects[key].encode().unwrap();
-                match (key.kind, value.get_mut("status")) {
-                    (Kind::Service, Some(others)) => others["conditions"] = status["conditions"].clone(),
+                match key.kind {
+                    Kind::Service => {
+                        value["status"]["conditions"] = status["conditions"].clone();
+                        for name in TOLD {
+                            let annotations = value["metadata"]["annotations"].as_object_mut().unwrap();
+                            match status["annotations"].get(name) {
+                                Some(told) => drop(annotations.insert(name.to_owned(), told.clone())),
+                                None => drop(annotations.remove(name)),
+                            }
+                        }
+                    }
                     _ => value["status"] = status.clone(),
                 }
                 self.apply(key.kind.decode(value).unwrap());
@@ -311,6 +325,13 @@ impl Cluster {
             alive: self.nodes().into_iter().filter(|name| !self.off.contains(name)).collect(),
         }
     }
+}
+
+/// What annotations of a Service tell.
+fn told_in(service: &Value) -> Map<String, Value> {
+    let annotations = service["metadata"]["annotations"].as_object();
+    let told = |name: &&str| Some(((*name).to_owned(), annotations?.get(*name)?.clone()));
+    TOLD.iter().filter_map(told).collect()
 }
 
 fn number(node: &str) -> u8 {

@@ -1,6 +1,6 @@
 //! Small clusters by chance: few names, so that things meet.
 
-use egret_api::{Kind, Object, ObjectKey, PortUse};
+use egret_api::{Dialect, Kind, Object, ObjectKey, PortUse};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -24,15 +24,14 @@ impl Event {
     pub fn happen(&self, cluster: &mut Cluster) {
         match self.clone() {
             // A write by people leaves the status alone.
+            Event::Put(object) if !cluster.objects.contains_key(&object.key()) => cluster.apply(*object),
             Event::Put(object) => {
                 let status =
                     cluster.objects.get(&object.key()).map(|o| o.encode().unwrap()["status"].clone());
                 let mut value = object.encode().unwrap();
                 match (status, object.kind()) {
                     (_, Kind::Pod | Kind::Node) | (None, _) => {}
-                    (Some(status), Kind::Service) => {
-                        value["status"]["conditions"] = status["conditions"].clone()
-                    }
+                    (Some(_), Kind::Service) => keep_told(cluster, &object, &mut value),
                     (Some(status), _) => value["status"] = status,
                 }
                 cluster.apply(object.kind().decode(value).unwrap());
@@ -50,6 +49,17 @@ impl Event {
                 let address = record.address;
                 cluster.flows.insert((node, address), used);
             }
+        }
+    }
+}
+
+/// Conditions and annotations that the controller wrote stay where they are.
+fn keep_told(cluster: &Cluster, object: &Object, value: &mut Value) {
+    let before = cluster.objects[&object.key()].encode().unwrap();
+    value["status"]["conditions"] = before["status"]["conditions"].clone();
+    for name in egret_api::service::TOLD {
+        if let Some(told) = before["metadata"]["annotations"].get(name) {
+            value["metadata"]["annotations"][name] = told.clone();
         }
     }
 }
@@ -371,12 +381,30 @@ pub fn flows() -> impl Strategy<Value = Event> {
         .prop_map(|(node, which, flows, everywhere)| Event::Flows(node, which, flows, everywhere))
 }
 
+/// The controller says how far a system's objects count.
+fn dialect() -> impl Strategy<Value = Event> {
+    let modes = select(vec!["On", "Observe", "Off"]);
+    (select(&Dialect::ALL[..]), modes, 0..3u8).prop_map(|(dialect, mode, deletes)| {
+        let said = mode_object(dialect, mode);
+        match deletes {
+            0 => Event::Delete(said.key()),
+            _ => Event::Put(Box::new(said)),
+        }
+    })
+}
+
+/// What the controller says of a system.
+pub fn mode_object(dialect: Dialect, mode: &str) -> Object {
+    decode(object("EgressDialect", "egret.dev/v1alpha1", dialect.name(), json!({"mode": mode})))
+}
+
 /// Anything that can happen.
 pub fn event() -> impl Strategy<Value = Event> {
     let node = (1..=6u8).prop_map(|n| format!("node-{n}"));
     prop_oneof![
         12 => any_object().prop_map(Event::Put),
         3 => any_object().prop_map(|o| Event::Delete(o.key())),
+        1 => dialect(),
         1 => node.clone().prop_map(Event::Off),
         1 => node.prop_map(Event::On),
         1 => (1..200i64).prop_map(Event::Pass),

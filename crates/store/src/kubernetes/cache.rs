@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use egret_api::{Kind, ObjectKey};
+use egret_api::{Dialect, Kind, Mode, ObjectKey};
 use egret_plan::intent::Intent;
+use serde::Deserialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -39,6 +40,9 @@ pub(crate) struct Cache {
     digests: Sums,
     /// Raised with each change of what is kept.
     revision: u64,
+    /// How far other systems' objects count, as the controller says; and whether that was asked for since it changed.
+    said: BTreeMap<Dialect, Mode>,
+    unasked: bool,
 }
 
 /// Sums of digests: the order in which objects came does not matter.
@@ -71,6 +75,8 @@ enum Standing {
     Faulty(Problem),
     /// The server does not serve the kind: there are no objects. With the problem that this is.
     Missing(Problem),
+    /// Nobody wants to know.
+    Off,
 }
 
 /// What is kept of one object.
@@ -103,6 +109,8 @@ impl Cache {
             fresh: true,
             digests: Sums::default(),
             revision: 0,
+            said: BTreeMap::new(),
+            unasked: false,
         }
     }
 
@@ -138,6 +146,29 @@ impl Cache {
     /// objects along by itself, one by one.
     pub(crate) fn missing(&mut self, kind: Kind, problem: Problem) {
         self.standing(kind, Standing::Missing(problem));
+    }
+
+    /// Objects of a kind count no more: they are forgotten, and nobody waits for them.
+    pub(crate) fn off(&mut self, kind: Kind) {
+        self.standing(kind, Standing::Off);
+        let listing = self.kinds.entry(kind).or_default();
+        listing.seen = None;
+        let gone: Vec<Place> = listing.entries.keys().cloned().collect();
+        gone.iter().for_each(|place| self.remove(kind, place));
+    }
+
+    /// What the controller says of other systems, if it says something new.
+    pub(crate) fn take_said(&mut self) -> Option<BTreeMap<Dialect, Mode>> {
+        std::mem::take(&mut self.unasked).then(|| self.said.clone())
+    }
+
+    fn say(&mut self, name: &str, mode: Option<Mode>) {
+        let Some(dialect) = Dialect::named(name) else { return };
+        let before = match mode {
+            Some(mode) => self.said.insert(dialect, mode),
+            None => self.said.remove(&dialect),
+        };
+        self.unasked |= before != mode;
     }
 
     /// Watching goes on after an interruption, without listing anew.
@@ -184,6 +215,10 @@ impl Cache {
             // One that was somebody's may be so no longer.
             self.remove(kind, &place);
             return;
+        }
+        if kind == Kind::EgressDialect {
+            let mode = value.pointer("/spec/mode").and_then(|mode| Mode::deserialize(mode).ok());
+            self.say(&key.name, mode);
         }
         let Cache { kinds, digests, keep, news, .. } = self;
         let listing = kinds.entry(kind).or_default();
@@ -252,6 +287,9 @@ impl Cache {
     fn remove(&mut self, kind: Kind, place: &Place) {
         let Some(entry) = self.kinds.get_mut(&kind).and_then(|l| l.entries.remove(place)) else { return };
         self.digests.remove(kind, &entry);
+        if kind == Kind::EgressDialect {
+            self.say(&place.1, None);
+        }
         let key = ObjectKey { kind, namespace: place.0.to_string(), name: place.1.to_string() };
         self.news.deleted(key);
         self.fresh = true;

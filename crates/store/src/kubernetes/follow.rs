@@ -31,15 +31,32 @@ enum Broken {
     NoStreaming,
 }
 
-/// Follows a kind for as long as the process lives.
+/// Follows a kind for as long as the process lives, but for the time in which nobody wants to know.
 pub(crate) async fn follow(client: Client, scope: Scope, kind: Kind, shared: Arc<Shared>) {
+    let mut off = shared.off.subscribe();
+    if off.borrow().contains(&kind) {
+        shared.with(|cache| cache.off(kind));
+    }
+    loop {
+        let wanted = off.wait_for(|off| !off.contains(&kind)).await.is_ok();
+        if !wanted {
+            return;
+        }
+        tokio::select! {
+            () = follow_wanted(&client, &scope, kind, &shared) => {}
+            () = async { drop(off.wait_for(|off| off.contains(&kind)).await) } => shared.with(|cache| cache.off(kind)),
+        }
+    }
+}
+
+async fn follow_wanted(client: &Client, scope: &Scope, kind: Kind, shared: &Shared) {
     let (mut strategy, mut look) = (InitialListStrategy::StreamingList, Backoff::new(LOOK_FIRST, LOOK_LAST));
     let mut looked = false;
     loop {
         let begun = Instant::now();
         let mut broken = Broken::NotServed;
         for version in kind.api_versions() {
-            broken = stream(&client, &scope, kind, version, strategy.clone(), &shared).await;
+            broken = stream(client, scope, kind, version, strategy.clone(), shared).await;
             if matches!(broken, Broken::NoStreaming) {
                 break;
             }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use egret_api::{Kind, ObjectKey};
+use egret_api::{Kind, Modes, ObjectKey};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::time::{Instant, sleep_until};
@@ -50,6 +50,10 @@ pub struct Access {
     pub manager: &'static str,
     /// A file that keeps a copy of everything that was read, to start from while no server answers.
     pub copy: Option<PathBuf>,
+    /// How far other systems' objects count. Kinds of systems that are off are neither listed nor watched.
+    pub modes: Modes,
+    /// What the controller says of that counts more.
+    pub obeys: bool,
 }
 
 /// A Kubernetes API server: every kind that Egret reads is listed and watched.
@@ -73,7 +77,8 @@ impl Kubernetes {
     pub async fn open(access: Access) -> Result<Self, StoreError> {
         let client = connect(access.kubeconfig.clone()).await?;
         let keep = Keep { statuses: access.scope == Scope::Cluster, texts: access.copy.is_some() };
-        let shared = Arc::new(Shared::new(Cache::new(keep, Kind::ALL.iter().copied())));
+        let cache = Cache::new(keep, Kind::ALL.iter().copied());
+        let shared = Arc::new(Shared::new(cache, access.modes.clone(), access.obeys));
         let mut patience = None;
         if let Some(path) = &access.copy {
             if copy::restore(path, &access.scope, &shared) {

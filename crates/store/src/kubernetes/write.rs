@@ -1,6 +1,7 @@
 //! The writing side: server-side apply, one field manager for each program.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use egret_api::{Kind, Object, ObjectKey};
@@ -22,17 +23,54 @@ const ATTEMPTS: u32 = 4;
 /// A server that does not answer a write within this is taken for one that does not answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// What was to be told of objects, and their versions then.
+type Refused = BTreeMap<ObjectKey, (Option<u64>, Value)>;
+
 /// Writes by server-side apply.
 #[derive(Clone)]
 pub struct Applied {
     client: Client,
     manager: &'static str,
     shared: Arc<Shared>,
+    /// What could not be told in annotations because they are somebody else's, and the version of the object then.
+    refused: Arc<Mutex<Refused>>,
 }
 
 impl Applied {
     pub(crate) fn new(client: Client, manager: &'static str, shared: Arc<Shared>) -> Self {
-        Self { client, manager, shared }
+        Self { client, manager, shared, refused: Arc::default() }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wrote(&self, key: &ObjectKey, written: Option<DynamicObject>) {
+        if let Some(written) = written.and_then(|written| serde_json::to_value(written).ok()) {
+            self.shared.with(|cache| cache.wrote(key.kind, written));
+        }
+    }
+
+    /// Sets annotations, and removes those that this process set before; false if one is somebody else's.
+    async fn annotate(&self, key: &ObjectKey, annotations: &Value) -> Result<bool, StoreError> {
+        let value = json!({
+            "apiVersion": key.kind.api_versions()[0],
+            "kind": key.kind.in_manifests(),
+            "metadata": {"name": key.name, "annotations": annotations},
+        });
+        // Not by force: a system that is still there goes on to write them, and would be overwritten for ever.
+        let (api, params) = (self.api(key), PatchParams::apply(self.manager));
+        let patch = Patch::Apply(&value);
+        let attempt = || async {
+            match api.patch(&key.name, &params, &patch).await {
+                Err(error) if code(&error) == Some(409) => Ok(None),
+                written => written.map(Some),
+            }
+        };
+        let Some(written) = self.insist("annotate", key, attempt).await? else { return Ok(true) };
+        let ours = written.is_some();
+        self.wrote(key, written);
+        Ok(ours)
     }
 
     fn api(&self, key: &ObjectKey) -> Api<DynamicObject> {
@@ -94,9 +132,7 @@ impl Recorder for Applied {
         let (api, params) = (self.api(&key), PatchParams::apply(self.manager).force());
         let patch = Patch::Apply(&value);
         let written = self.insist("apply", &key, || api.patch(&key.name, &params, &patch)).await?;
-        if let Some(written) = written.and_then(|written| serde_json::to_value(written).ok()) {
-            self.shared.with(|cache| cache.wrote(key.kind, written));
-        }
+        self.wrote(&key, written);
         Ok(())
     }
 
@@ -108,18 +144,37 @@ impl Recorder for Applied {
     }
 
     async fn write_status(&self, key: &ObjectKey, status: &Value) -> Result<(), StoreError> {
+        let version = || self.shared.with(|cache| cache.version(key));
+        if self.refused().get(key).is_some_and(|(at, told)| *at == version() && told == status) {
+            return Ok(());
+        }
+        if key.kind == Kind::Service && version().is_none() {
+            // It is gone; a server takes the status of a Service that it does not know for a new Service.
+            return Ok(());
+        }
+        let mut own = status.clone();
+        let annotations = own.as_object_mut().and_then(|own| own.remove("annotations"));
         let value = json!({
             "apiVersion": key.kind.api_versions()[0],
             "kind": key.kind.in_manifests(),
             "metadata": {"name": key.name},
-            "status": status,
+            "status": own,
         });
         let (api, params) = (self.api(key), PatchParams::apply(self.manager).force());
         let patch = Patch::Apply(&value);
         let written =
             self.insist("write the status of", key, || api.patch_status(&key.name, &params, &patch)).await?;
-        if let Some(written) = written.and_then(|written| serde_json::to_value(written).ok()) {
-            self.shared.with(|cache| cache.wrote(key.kind, written));
+        let gone = written.is_none();
+        self.wrote(key, written);
+        if key.kind != Kind::Service || gone {
+            return Ok(());
+        }
+        match self.annotate(key, &annotations.unwrap_or_else(|| json!({}))).await? {
+            true => drop(self.refused().remove(key)),
+            false => {
+                tracing::info!(object = %key, "its annotations are another system's, and are left to it");
+                self.refused().insert(key.clone(), (version(), status.clone()));
+            }
         }
         Ok(())
     }

@@ -21,12 +21,16 @@ fn agent_pod(node: &str) -> Value {
 
 /// A token as kubelet asks for it, or one that is bound to nothing.
 async fn token(admin: &kube::Client, pod: Option<&str>) -> String {
+    token_of(admin, "egret-agent", pod).await
+}
+
+async fn token_of(admin: &kube::Client, account: &str, pod: Option<&str>) -> String {
     let mut spec = json!({"expirationSeconds": 3600});
     if let Some(pod) = pod {
         spec["boundObjectRef"] = json!({"apiVersion": "v1", "kind": "Pod", "name": pod});
     }
     let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
-    let path = "/api/v1/namespaces/egret-system/serviceaccounts/egret-agent/token";
+    let path = format!("/api/v1/namespaces/egret-system/serviceaccounts/{account}/token");
     let request = http::Request::post(path).header("Content-Type", "application/json");
     let made: Value = admin.request(request.body(body.to_string().into_bytes()).unwrap()).await.unwrap();
     made["status"]["token"].as_str().unwrap().to_owned()
@@ -89,4 +93,51 @@ async fn a_stolen_token_writes_nothing_but_its_own_nodes_record() {
     let loose = server.with_token(&token(&admin, None).await).await;
     let loose = refusal(apply(&loose, &record("node-1"), false).await);
     assert!(loose.contains("the token is bound to no node"), "{loose}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_service_the_controller_changes_nothing_but_what_tells_of_it() {
+    let server = Server::start("services").await;
+    server.install(&[]).await;
+    let rules: Vec<Value> = RBAC.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap()).collect();
+    server.apply(&rules).await;
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "sip", "namespace": "default", "annotations": {"kube-vip.io/egress": "true"}},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "sip"}, "ports": [{"port": 5060}]},
+    });
+    server.apply(std::slice::from_ref(&service)).await;
+    let admin = server.admin().await;
+    let controller = server.with_token(&token_of(&admin, "egret-controller", None).await).await;
+    let services = api(&controller, &service);
+    let patched = async |patch: Value| {
+        services
+            .patch("sip", &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    };
+    // The policy is in force a moment after it is made; till then it is only tried.
+    let stolen = eventually(async || {
+        let (params, patch) = (
+            PatchParams { dry_run: true, ..PatchParams::default() },
+            json!({"spec": {"selector": {"app": "thief"}}}),
+        );
+        match services.patch("sip", &params, &Patch::Merge(patch)).await {
+            Ok(_) => Err("granted".to_owned()),
+            Err(error) => Ok(error.to_string()),
+        }
+    });
+    let stolen = stolen.await.unwrap();
+    assert!(stolen.contains("changes no Service but for annotations that tell of it"), "{stolen}");
+    for annotations in
+        [json!({"kube-vip.io/egress": "false"}), json!({"a": "b"}), json!({"kube-vip.io/egress": null})]
+    {
+        let refused = patched(json!({"metadata": {"annotations": annotations}})).await.unwrap_err();
+        assert!(refused.contains("writes no annotation of a Service but those that tell of it"), "{refused}");
+    }
+    patched(json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap_err();
+    patched(json!({"metadata": {"annotations": {"kube-vip.io/vipHost": "node-4"}}})).await.unwrap();
+    patched(json!({"metadata": {"annotations": {"kube-vip.io/vipHost": null}}})).await.unwrap();
+    refusal(services.delete("sip", &DeleteParams::default()).await);
 }

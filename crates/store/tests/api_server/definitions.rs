@@ -141,6 +141,9 @@ async fn a_glance_tells_what_people_want_to_know() {
         ("/apis/crd.antrea.io/v1beta1/egresses", "NAME EGRESSIP AGE NODE"),
         ("/apis/crd.antrea.io/v1alpha2/egresses", "NAME EGRESSIP AGE NODE"),
         ("/apis/crd.antrea.io/v1beta1/externalippools", "NAME TOTAL USED AGE"),
+        ("/apis/network.deckhouse.io/v1alpha1/egressgateways", "NAME READY MODE"),
+        ("/apis/egress.loxilb.io/v1/egresses", "NAME VIP NODE AGE"),
+        ("/apis/egret.dev/v1alpha1/egressdialects", "NAME MODE AGE"),
     ] {
         assert_eq!(columns(&admin, path).await.join(" "), expected, "{path}");
     }

@@ -6,5 +6,7 @@ mod admission;
 mod definitions;
 mod following;
 mod leading;
+mod rivals;
 mod server;
+mod switch;
 mod writing;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use egret_api::Modes;
 use egret_store::{Access, Changes, Kubernetes, Scope, Snapshot, Store};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -78,8 +79,17 @@ impl Server {
     }
 
     pub async fn store_with(&self, scope: Scope, copy: Option<PathBuf>) -> Reader {
+        self.open(scope, copy, Modes::default(), true).await
+    }
+
+    /// The store of a controller that is told how far other systems' objects count.
+    pub async fn controllers_store(&self, modes: Modes) -> Reader {
+        self.open(Scope::Cluster, None, modes, false).await
+    }
+
+    async fn open(&self, scope: Scope, copy: Option<PathBuf>, modes: Modes, obeys: bool) -> Reader {
         let kubeconfig = Some(self.kubeconfig());
-        let access = Access { kubeconfig, scope, manager: "egret-test", copy };
+        let access = Access { kubeconfig, scope, manager: "egret-test", copy, modes, obeys };
         Reader { store: Kubernetes::open(access).await.unwrap(), all: Snapshot::default() }
     }
 

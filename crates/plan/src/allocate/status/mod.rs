@@ -3,21 +3,20 @@
 mod antrea;
 mod condition;
 mod deckhouse;
+mod members;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use egret_api::loxilb::EgressStatus;
 use egret_api::{EgressAddressSpec, EgressPoolStatus, Kind, ObjectKey, PolicyStatus, Reason, Usage};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::condition::{condition, value};
 use super::Decision;
 use super::decider::Decider;
 use super::record;
-use crate::dialect::kube_vip;
 use crate::disputes::Families;
 use crate::facts::record_name;
 use crate::fault::Fault;
@@ -63,12 +62,8 @@ impl Teller<'_, '_> {
         let standing = self.policy(key, written);
         let status = match key.kind {
             Kind::Egress => self.egress(written, &standing),
-            Kind::Service => json!({"conditions": self.conditions(written, &standing, kube_vip::CONDITION)}),
-            Kind::LoxilbEgress => value(&EgressStatus {
-                node: standing.holder.unwrap_or_default().to_owned(),
-                vip: standing.address.map(|a| a.to_string()).unwrap_or_default(),
-                conditions: self.conditions(written, &standing, "Ready"),
-            }),
+            Kind::Service => self.service(key, written, &standing),
+            Kind::LoxilbEgress => self.loxilb(key, written, &standing),
             _ => value(&PolicyStatus {
                 address: standing.address.map(|a| a.to_string()),
                 conditions: self.conditions(written, &standing, "Ready"),
