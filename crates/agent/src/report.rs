@@ -51,6 +51,7 @@ pub(crate) fn record<K: Kernel>(node: &Node<K>) -> Option<EgressNodeSpec> {
         holders: text(&plan.holders),
         links: plan.links.iter().cloned().collect(),
         ready: true,
+        boot_id: String::new(),
         observed_objects: in_force.digests.objects.clone(),
         observed_addresses: in_force.digests.addresses.clone(),
         waiting: node.waiting(),
@@ -80,9 +81,11 @@ pub(crate) async fn write(
     mut records: watch::Receiver<Option<EgressNodeSpec>>,
 ) {
     let mut written: Option<EgressNodeSpec> = None;
+    let boot_id = boot_id();
     while records.changed().await.is_ok() {
         loop {
             let Some(spec) = records.borrow_and_update().clone() else { break };
+            let spec = EgressNodeSpec { boot_id: boot_id.clone(), ..spec };
             if written.as_ref().is_some_and(|written| !differs(written, &spec)) {
                 break;
             }
@@ -96,6 +99,12 @@ pub(crate) async fn write(
             }
         }
     }
+}
+
+/// How the kernel, and with it kubelet, names the time since the machine was started.
+fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 #[cfg(test)]

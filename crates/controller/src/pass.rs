@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::complaints::Complaints;
+use crate::events::{self, Told};
 use crate::metrics::Metrics;
 
 /// What is known, and what was decided of it last.
@@ -23,6 +24,8 @@ pub(crate) struct Controller {
     /// The records of addresses as they are in the store.
     records: BTreeMap<String, EgressAddress>,
     complaints: Complaints,
+    /// What people were told of by events.
+    events: Told,
     stale_statuses: BTreeSet<ObjectKey>,
     /// What the world was made of.
     read: Progress,
@@ -46,6 +49,7 @@ impl Controller {
             decider: Decider::default(),
             records: BTreeMap::new(),
             complaints: Complaints::default(),
+            events: Told::default(),
             stale_statuses: BTreeSet::new(),
             read: Progress::default(),
             told: None,
@@ -80,6 +84,7 @@ impl Controller {
         if key.kind == Kind::EgressAddress {
             self.records.remove(&key.name);
         }
+        self.events.forget(key);
         self.world.delete(key);
     }
 
@@ -96,11 +101,20 @@ impl Controller {
         self.complaints.of_statuses(&self.decider.decision().statuses, origin);
         metrics.decided(begun.elapsed(), self.complaints.count());
 
+        let news = self.events.news(&self.world, &self.decider, &self.records);
+
         let mut writes = Writes::default();
         self.write_addresses(recorder, now, &mut writes).await;
         let unchanged = writes.count == 0;
         if writes.failures == 0 {
             self.write_statuses(recorder, &mut writes).await;
+            for event in self.events.tell(news) {
+                // Of what is at fault the log says more already.
+                if events::EVENTS.iter().any(|(reason, _)| *reason == event.reason) {
+                    tracing::info!(object = %event.regarding, reason = event.reason, "{}", event.note);
+                }
+                recorder.tell(event);
+            }
         }
         if writes.failures == 0 && unchanged && self.told.as_ref() != Some(&self.read) {
             // What was just written is read first: then the records are those that others see.
@@ -122,6 +136,7 @@ impl Controller {
     /// Others may have decided since.
     pub(crate) fn begin_term(&mut self) {
         self.told = None;
+        self.events.begin_term();
     }
 
     async fn write_addresses(&mut self, recorder: &impl Recorder, now: Timestamp, writes: &mut Writes) {
@@ -152,6 +167,10 @@ impl Controller {
         for (result, key) in removed {
             if writes.note(result) {
                 tracing::info!(record = key.name, "egress address given back");
+                let record = self.records.get(&key.name);
+                if let Some(event) = record.and_then(|record| events::released(&record.spec)) {
+                    recorder.tell(event);
+                }
                 self.delete(&key);
             }
         }

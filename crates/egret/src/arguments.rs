@@ -106,6 +106,9 @@ pub struct AgentArguments {
     /// Takes everything of Egret out of this node's kernel and ends
     #[arg(long)]
     pub uninstall: bool,
+    /// With --uninstall: tries until it succeeds, answers /readyz then, and ends when it is told to
+    #[arg(long, requires = "uninstall")]
+    pub stay: bool,
 }
 
 /// Arguments of `egret controller`.
@@ -120,6 +123,9 @@ pub struct ControllerArguments {
     /// Where to answer /metrics, /healthz and /readyz; nowhere if absent
     #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
     pub status_address: Option<Listen>,
+    /// Takes the taint egret.dev/agent-not-ready off every Node whose agent is ready; needs an API server
+    #[arg(long)]
+    pub remove_startup_taint: bool,
     /// Form of the log on standard error; EGRET_LOG sets the level
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
@@ -204,6 +210,7 @@ impl TryFrom<ControllerArguments> for egret_controller::Options {
             store: arguments.store.source()?,
             inside: arguments.inside.into_iter().collect(),
             status_address: arguments.status_address,
+            remove_startup_taint: arguments.remove_startup_taint,
         })
     }
 }

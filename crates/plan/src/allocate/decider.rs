@@ -64,6 +64,13 @@ impl Decider {
         self.untold.iter()
     }
 
+    /// The address of a policy, and the node that holds it, by what nodes report.
+    pub fn served(&self, policy: &ObjectKey) -> Option<(IpAddr, Option<&str>)> {
+        let address = self.claims.address(policy)?;
+        let standing = self.standings.get(&address)?;
+        Some((address, standing.holder.as_deref()))
+    }
+
     /// Decides about everything.
     pub(super) fn everything(&mut self, world: &World, now: Timestamp) {
         *self = Decider { candidates: Candidates::new(world), ..Decider::default() };

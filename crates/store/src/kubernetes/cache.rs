@@ -11,8 +11,9 @@ use egret_plan::intent::Intent;
 use serde_json::Value;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::startup::Startup;
 use crate::decode::{
-    Decoded, Fault, forget_unread, is_nobodys, is_record, key_of, object, put_status, take_status,
+    Decoded, Fault, forget_unread, has_status, is_nobodys, is_record, key_of, object, put_status, take_status,
 };
 use crate::{Changes, Problem};
 
@@ -37,6 +38,9 @@ pub(crate) struct Cache {
     /// Something is to be told, if only a digest.
     fresh: bool,
     digests: Sums,
+    startup: Startup,
+    /// What the server calls objects of which events are told.
+    uids: BTreeMap<ObjectKey, Box<str>>,
     /// Raised with each change of what is kept.
     revision: u64,
 }
@@ -102,6 +106,8 @@ impl Cache {
             news: BTreeMap::new(),
             fresh: true,
             digests: Sums::default(),
+            startup: Startup::default(),
+            uids: BTreeMap::new(),
             revision: 0,
         }
     }
@@ -179,11 +185,20 @@ impl Cache {
         let version = version(&value);
         let key = key_of(kind, &value);
         let place: Place = (key.namespace.as_str().into(), key.name.as_str().into());
+        if self.keep.statuses {
+            self.startup.see(&key, &value);
+        }
         let status = take_status(kind, &mut value).filter(|_| self.keep.statuses);
         if is_nobodys(kind, &value) && status.is_none() {
             // One that was somebody's may be so no longer.
             self.remove(kind, &place);
             return;
+        }
+        if self.keep.statuses
+            && (has_status(kind) || is_record(kind))
+            && let Some(uid) = value.pointer("/metadata/uid").and_then(Value::as_str)
+        {
+            self.uids.insert(key.clone(), uid.into());
         }
         let Cache { kinds, digests, keep, news, .. } = self;
         let listing = kinds.entry(kind).or_default();
@@ -253,6 +268,8 @@ impl Cache {
         let Some(entry) = self.kinds.get_mut(&kind).and_then(|l| l.entries.remove(place)) else { return };
         self.digests.remove(kind, &entry);
         let key = ObjectKey { kind, namespace: place.0.to_string(), name: place.1.to_string() };
+        self.startup.forget(kind, &key.name);
+        self.uids.remove(&key);
         self.news.insert(key, None);
         self.fresh = true;
         self.revision += 1;
@@ -267,6 +284,16 @@ impl Cache {
             .get(&place)
             .map(|entry| entry.version)
             .filter(|version| *version != 0)
+    }
+
+    /// What the server calls an object, if it is known.
+    pub(crate) fn uid(&self, key: &ObjectKey) -> Option<&str> {
+        self.uids.get(key).map(AsRef::as_ref)
+    }
+
+    /// Nodes that wait for their agents.
+    pub(crate) fn startup(&mut self) -> &mut Startup {
+        &mut self.startup
     }
 
     /// Something is to be told.

@@ -10,17 +10,18 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
+use super::events;
 use super::follow::resource;
 use super::lease;
 use super::shared::Shared;
 use super::words::{code, is_passing, refused};
 use crate::StoreError;
-use crate::seam::{Progress, Recorder};
+use crate::seam::{Event, Progress, Recorder};
 
 /// A write is tried so often before its caller is told.
 const ATTEMPTS: u32 = 4;
 /// A server that does not answer a write within this is taken for one that does not answer.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 
 /// Writes by server-side apply.
 #[derive(Clone)]
@@ -28,11 +29,17 @@ pub struct Applied {
     client: Client,
     manager: &'static str,
     shared: Arc<Shared>,
+    events: events::Sender,
 }
 
 impl Applied {
-    pub(crate) fn new(client: Client, manager: &'static str, shared: Arc<Shared>) -> Self {
-        Self { client, manager, shared }
+    pub(crate) fn new(
+        client: Client,
+        manager: &'static str,
+        shared: Arc<Shared>,
+        events: events::Sender,
+    ) -> Self {
+        Self { client, manager, shared, events }
     }
 
     fn api(&self, key: &ObjectKey) -> Api<DynamicObject> {
@@ -131,6 +138,11 @@ impl Recorder for Applied {
             // It went with its object.
             _ => Ok(()),
         }
+    }
+
+    fn tell(&self, event: Event) {
+        // There is more to tell than anybody would read.
+        drop(self.events.try_send(event));
     }
 
     async fn write_progress(&self, progress: &Progress) -> Result<(), StoreError> {

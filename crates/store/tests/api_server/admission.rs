@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 
 use crate::server::{Server, api, apply, eventually};
 
-const RBAC: &str = include_str!("../../../../deploy/rbac.yaml");
+/// The installation, without the definitions.
+pub fn installation() -> Vec<Value> {
+    let text = include_str!("../../../../deploy/egret.yaml");
+    let objects = egret_store::objects_in(text).into_iter().map(Result::unwrap);
+    objects.filter(|object| object["kind"] != "CustomResourceDefinition").collect()
+}
 
 fn record(name: &str) -> Value {
     Object::EgressNode(Box::new(EgressNode::new(name, EgressNodeSpec::default()))).encode().unwrap()
@@ -40,8 +45,7 @@ fn refusal<T: std::fmt::Debug>(result: kube::Result<T>) -> String {
 async fn a_stolen_token_writes_nothing_but_its_own_nodes_record() {
     let server = Server::start("admission").await;
     server.install(&[]).await;
-    let rules: Vec<Value> = RBAC.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap()).collect();
-    server.apply(&rules).await;
+    server.apply(&installation()).await;
     let nodes = ["node-1", "node-2"]
         .map(|name| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}));
     server.apply(&nodes).await;
