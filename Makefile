@@ -4,13 +4,14 @@
 # make fuzz   more of the kernel's programs against their model, and more hostile frames (STEPS and FRAMES say how many)
 # make kubernetes   the lab's Kubernetes control plane, for `egret lab up --store kubernetes`; kept in target/kubernetes
 # make manifests   deploy/egret.yaml and the chart's definitions, after the chart or a resource has changed
+# make image   a container image as an OCI layout in out/image
 # make mutants   bugs planted in the kernel's programs: each must fail a test
 # make bench  ratios against plain routing and against the rule sets of other systems
 # All need root and Debian; each installs what it lacks.
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test fuzz mutants bench lint manifests kubernetes tools
+.PHONY: demo test fuzz mutants bench lint manifests image kubernetes tools
 
 STORE ?= directory
 
@@ -40,6 +41,9 @@ lint: tools
 bench: tools
 	cargo build --locked --release --bin egret --bin egret-bench
 	target/release/egret-bench run
+
+image: tools
+	@scripts/image
 
 manifests: tools kubernetes
 	cargo build --locked --bin egret

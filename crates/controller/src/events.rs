@@ -15,7 +15,7 @@ use serde_json::Value;
 /// The reasons of events besides those of conditions, each with its meaning.
 pub const EVENTS: &[(&str, &str)] = &[
     ("AddressAssigned", "the object's pods leave by this address from now on"),
-    ("AddressReleased", "the object's pods, or nobody at all, leave by this address any longer"),
+    ("AddressReleased", "the object's pods leave by this address no longer; of a pool: nobody does"),
     ("GatewayChanged", "another node holds the object's address from now on, and why"),
 ];
 

@@ -55,7 +55,12 @@ fn the_one_file_is_let_in_and_nothing_is_left_when_it_is_deleted() {
             pod["spec"]["volumes"].as_array().unwrap().iter().any(|volume| volume.get("projected").is_some());
         assert!(token, "a pod has a token by which it is known: {pod:#}");
     }
-    cluster.apply(POOL);
+    // As the page for users has it.
+    let page = std::fs::read_to_string(root().join("docs/install.md")).unwrap();
+    let (_, first) = page.split_once("<<EOF\n").unwrap();
+    cluster.apply(first.split_once("\nEOF").unwrap().0);
+    let made = cluster.kubectl(&["get", "egresspools,egresspolicies", "-A", "-o", "name"]);
+    assert_eq!(made.lines().count(), 2, "{made}");
     let again = cluster.kubectl(&["apply", "--server-side", "-f", &file]);
     assert!(again.lines().all(|line| line.ends_with("serverside-applied")), "{again}");
     cluster.kubectl(&["delete", "-f", &file, "--timeout=60s"]);

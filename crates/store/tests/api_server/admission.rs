@@ -25,13 +25,13 @@ fn agent_pod(node: &str) -> Value {
 }
 
 /// A token as kubelet asks for it, or one that is bound to nothing.
-async fn token(admin: &kube::Client, pod: Option<&str>) -> String {
+async fn token(admin: &kube::Client, account: &str, pod: Option<&str>) -> String {
     let mut spec = json!({"expirationSeconds": 3600});
     if let Some(pod) = pod {
         spec["boundObjectRef"] = json!({"apiVersion": "v1", "kind": "Pod", "name": pod});
     }
     let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
-    let path = "/api/v1/namespaces/egret-system/serviceaccounts/egret-agent/token";
+    let path = format!("/api/v1/namespaces/egret-system/serviceaccounts/{account}/token");
     let request = http::Request::post(path).header("Content-Type", "application/json");
     let made: Value = admin.request(request.body(body.to_string().into_bytes()).unwrap()).await.unwrap();
     made["status"]["token"].as_str().unwrap().to_owned()
@@ -51,7 +51,7 @@ async fn a_stolen_token_writes_nothing_but_its_own_nodes_record() {
     server.apply(&nodes).await;
     server.apply(&[agent_pod("node-1"), record("node-2")]).await;
     let admin = server.admin().await;
-    let agent = server.with_token(&token(&admin, Some("agent-node-1")).await).await;
+    let agent = server.with_token(&token(&admin, "egret-agent", Some("agent-node-1")).await).await;
     // The policy is in force a moment after it is made.
     let other = eventually(async || match apply(&agent, &record("node-2"), true).await {
         Ok(_) => Err("granted".to_owned()),
@@ -90,7 +90,58 @@ async fn a_stolen_token_writes_nothing_but_its_own_nodes_record() {
     refusal(api(&agent, &secrets).list(&ListParams::default()).await);
     records.delete("node-1", &DeleteParams::default()).await.unwrap();
     // A token of the same account that no node vouches for.
-    let loose = server.with_token(&token(&admin, None).await).await;
+    let loose = server.with_token(&token(&admin, "egret-agent", None).await).await;
     let loose = refusal(apply(&loose, &record("node-1"), false).await);
     assert!(loose.contains("the token is bound to no node"), "{loose}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_node_the_controller_takes_the_start_up_taint_and_nothing_else() {
+    let server = Server::start("taint").await;
+    server.install(&[]).await;
+    server.apply(&installation()).await;
+    let taint = |key: &str| json!({"key": key, "effect": "NoSchedule"});
+    let ours = taint("egret.dev/agent-not-ready");
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1", "labels": {"zone": "a"}},
+        "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"], "taints": [taint("theirs"), ours]},
+    });
+    server.apply(std::slice::from_ref(&node)).await;
+    let admin = server.admin().await;
+    // Admission has added one of its own.
+    let before = api(&admin, &node).get("node-1").await.unwrap();
+    let all = before.data["spec"]["taints"].as_array().unwrap().clone();
+    let others: Vec<Value> = all.iter().filter(|taint| taint["key"] != ours["key"]).cloned().collect();
+    assert_eq!(all.len(), others.len() + 1, "{all:?}");
+    let controller = server.with_token(&token(&admin, "egret-controller", None).await).await;
+    let patch = async |change: &Value| {
+        api(&controller, &node).patch("node-1", &PatchParams::default(), &Patch::Merge(change)).await
+    };
+    let first = json!({"metadata": {"labels": {"zone": "b"}}});
+    let refused = eventually(async || match patch(&first).await {
+        Ok(_) => Err("granted".to_owned()),
+        Err(error) => Ok(error.to_string()),
+    });
+    let refused = refused.await.unwrap();
+    assert!(refused.contains("the controller may change nothing but the taint"), "{refused}");
+    let back = json!({"metadata": {"labels": {"zone": "a"}}});
+    api(&admin, &node).patch("node-1", &PatchParams::default(), &Patch::Merge(&back)).await.unwrap();
+    let mut more = others.clone();
+    more.push(taint("mine"));
+    for (change, words) in [
+        (json!({"metadata": {"annotations": {"a": "b"}}}), "nothing but the taint"),
+        (json!({"metadata": {"finalizers": ["a.b/c"]}}), "nothing but the taint"),
+        (json!({"spec": {"unschedulable": true}}), "nothing but the taint"),
+        (json!({"spec": {"providerID": "x"}}), "nothing but the taint"),
+        (json!({"spec": {"taints": null}}), "and no other"),
+        (json!({"spec": {"taints": more}}), "and no other"),
+        (json!({"spec": {"taints": others, "unschedulable": true}}), "nothing but the taint"),
+    ] {
+        let refused = refusal(patch(&change).await);
+        assert!(refused.contains(words), "{change}: {refused}");
+    }
+    refusal(api(&controller, &node).delete("node-1", &DeleteParams::default()).await);
+    let status = Patch::Merge(json!({"status": {"phase": "Failed"}}));
+    refusal(api(&controller, &node).patch_status("node-1", &PatchParams::default(), &status).await);
+    patch(&json!({"spec": {"taints": others}})).await.unwrap();
 }
