@@ -157,9 +157,10 @@ async fn forget(options: Options, insist: Option<&Metrics>) -> anyhow::Result<()
     async fn delete(recorder: impl Recorder, node: &str, insist: Option<&Metrics>) -> anyhow::Result<()> {
         let key = ObjectKey { kind: Kind::EgressNode, namespace: String::new(), name: node.to_owned() };
         match insist {
-            Some(metrics) => Ok(again(metrics, async || recorder.delete_record(&key).await).await),
-            None => Ok(recorder.delete_record(&key).await?),
+            Some(metrics) => again(metrics, async || recorder.delete_record(&key).await).await,
+            None => recorder.delete_record(&key).await?,
         }
+        Ok(())
     }
     let options = Options { copy: None, ..options };
     match &options.store {

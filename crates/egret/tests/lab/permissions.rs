@@ -127,9 +127,8 @@ fn used(lab: &Lab) -> (BTreeSet<Right>, Vec<String>) {
 /// Everything that controller and agents ever do.
 fn everything(lab: &Lab) {
     lab.kubectl(&["create", "namespace", "telephony"]);
-    for manifests in [OWN, ANTREA_HA].iter().chain(&OTHERS) {
-        lab.apply(manifests);
-    }
+    // One text: another of the same name would take the place of the first.
+    lab.apply(&[OWN, ANTREA_HA].iter().chain(&OTHERS).copied().collect::<Vec<_>>().join("\n---\n"));
     lab.pod("prod", "web", "node-1", "app=web");
     let egress = ("Egress", "egress-prod-web");
     lab.until_told(egress.0, egress.1, "Normal AddressAssigned pods leave by 10.10.0.11, of ExternalIPPool/");

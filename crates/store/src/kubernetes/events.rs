@@ -29,7 +29,7 @@ const QUEUE: usize = 512;
 const BURST: u32 = 100;
 const EVERY: Duration = Duration::from_millis(200);
 /// What happens again within this time is the same event once more.
-const SAME: Duration = Duration::from_mins(10);
+const SAME: Duration = Duration::from_secs(600);
 /// How often it happened is told again after this.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The most characters of a note, by the schema of events.
