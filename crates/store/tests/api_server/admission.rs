@@ -1,5 +1,7 @@
 //! What an agent's token may do, and what a stolen one may not.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use egret_api::{EgressNode, EgressNodeSpec, Object};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -117,15 +119,17 @@ async fn of_a_node_the_controller_takes_the_start_up_taint_and_nothing_else() {
     let patch = async |change: &Value| {
         api(&controller, &node).patch("node-1", &PatchParams::default(), &Patch::Merge(change)).await
     };
-    let first = json!({"metadata": {"labels": {"zone": "b"}}});
-    let refused = eventually(async || match patch(&first).await {
-        Ok(_) => Err("granted".to_owned()),
-        Err(error) => Ok(error.to_string()),
+    // Another change each time: one that was granted is none the next time.
+    let count = AtomicU32::new(0);
+    let refused = eventually(async || {
+        let zone = count.fetch_add(1, Ordering::Relaxed).to_string();
+        match patch(&json!({"metadata": {"labels": {"zone": zone}}})).await {
+            Ok(_) => Err("granted".to_owned()),
+            Err(error) => Ok(error.to_string()),
+        }
     });
     let refused = refused.await.unwrap();
     assert!(refused.contains("the controller may change nothing but the taint"), "{refused}");
-    let back = json!({"metadata": {"labels": {"zone": "a"}}});
-    api(&admin, &node).patch("node-1", &PatchParams::default(), &Patch::Merge(&back)).await.unwrap();
     let mut more = others.clone();
     more.push(taint("mine"));
     for (change, words) in [
