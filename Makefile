@@ -5,13 +5,15 @@
 # make fuzz   more of the kernel's programs against their model, and more hostile frames (STEPS and FRAMES say how many)
 # make sequences   100,000 random sequences of what a user of one namespace may write (make test does 10,000): nothing of others changes
 # make kubernetes   the lab's Kubernetes control plane, for `egret lab up --store kubernetes`; kept in target/kubernetes
+# make manifests   deploy/egret.yaml and the chart's definitions, after the chart or a resource has changed
+# make image   a container image as an OCI layout in out/image
 # make mutants   bugs planted in the kernel's programs: each must fail a test
 # make bench  ratios against plain routing and against the rule sets of other systems
 # All need root and Debian; each installs what it lacks.
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test fuzz sequences mutants bench lint crds kubernetes tools
+.PHONY: demo test fuzz sequences mutants bench lint manifests image kubernetes tools
 
 STORE ?= directory
 DIALECT ?=
@@ -47,8 +49,12 @@ bench: tools
 	cargo build --locked --release --bin egret --bin egret-bench
 	target/release/egret-bench run
 
-crds: tools
-	cargo run --locked --bin egret -- crds > deploy/crds.yaml
+image: tools
+	@scripts/image
+
+manifests: tools kubernetes
+	cargo build --locked --bin egret
+	scripts/manifests
 
 kubernetes: tools
 	@scripts/kubernetes

@@ -81,6 +81,14 @@ pub struct Options {
 /// # Errors
 /// When it cannot be listened on the given address; everything else is waited for.
 pub async fn run(options: Options) -> anyhow::Result<()> {
+    until_told(options, follow).await
+}
+
+/// Works, and answers how that goes, until the process is told to end.
+async fn until_told<F: Future<Output = anyhow::Result<()>>>(
+    options: Options,
+    work: impl FnOnce(Options, Arc<Metrics>) -> F,
+) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let server = tokio::spawn({
         let (metrics, listen) = (metrics.clone(), options.listen.clone());
@@ -94,7 +102,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        result = follow(options, metrics) => result,
+        result = work(options, metrics) => result,
         failed = server => failed?,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -110,24 +118,59 @@ pub fn raise_priority() {
     }
 }
 
-/// Takes everything of Egret out of this node's kernel, whichever version put it there, and the node's record out of
-/// the store.
+/// Takes everything of Egret out of this node, whichever version put it there, and the node's record out of the store.
 ///
 /// # Errors
 /// When something cannot be removed.
 pub async fn uninstall(options: Options) -> anyhow::Result<()> {
-    egret_datapath::remove(&options.pin_dir, start::OVERLAY).await?;
-    // Others must not go on to believe that this node serves anything.
-    let key = ObjectKey { kind: Kind::EgressNode, namespace: String::new(), name: options.node.clone() };
-    let removed = async {
-        match &options.store {
-            Source::Directory(path) => directory(path, &options)?.recorder().delete_record(&key).await,
-            Source::Kubernetes { kubeconfig } => {
-                cluster(kubeconfig, &options).await?.recorder().delete_record(&key).await
-            }
-        }
+    clean(&options).await?;
+    forget(options, None).await.context("the node is clean; its record is still in the store")
+}
+
+/// Uninstalls, however often it has to be tried, and answers `/readyz` once that is done, until the process is told to
+/// end: as a DaemonSet wants it.
+///
+/// # Errors
+/// When it cannot be listened on the given address, or the store not be opened.
+pub async fn uninstall_and_stay(options: Options) -> anyhow::Result<()> {
+    let work = |options: Options, metrics: Arc<Metrics>| async move {
+        again(&metrics, async || clean(&options).await.map_err(|error| format!("{error:#}"))).await;
+        forget(options, Some(&metrics)).await?;
+        metrics.removed();
+        std::future::pending().await
     };
-    removed.await.context("the kernel is clean; the node's record is still there")
+    until_told(options, work).await
+}
+
+/// Takes everything out of the kernel, and the copy of the objects off the disk.
+async fn clean(options: &Options) -> anyhow::Result<()> {
+    egret_datapath::remove(&options.pin_dir, start::OVERLAY).await?;
+    let Some(copy) = &options.copy else { return Ok(()) };
+    match std::fs::remove_file(copy) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("--copy {}: cannot be removed", copy.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the node's record: others must not go on to believe that this node serves anything.
+async fn forget(options: Options, insist: Option<&Metrics>) -> anyhow::Result<()> {
+    async fn delete(recorder: impl Recorder, node: &str, insist: Option<&Metrics>) -> anyhow::Result<()> {
+        let key = ObjectKey { kind: Kind::EgressNode, namespace: String::new(), name: node.to_owned() };
+        match insist {
+            Some(metrics) => again(metrics, async || recorder.delete_record(&key).await).await,
+            None => recorder.delete_record(&key).await?,
+        }
+        Ok(())
+    }
+    let options = Options { copy: None, ..options };
+    match &options.store {
+        Source::Directory(path) => delete(directory(path, &options)?.recorder(), &options.node, insist).await,
+        Source::Kubernetes { kubeconfig } => {
+            delete(cluster(kubeconfig, &options).await?.recorder(), &options.node, insist).await
+        }
+    }
 }
 
 fn directory(path: &Path, options: &Options) -> Result<Directory, StoreError> {

@@ -57,6 +57,8 @@ pub(crate) struct Metrics {
 
 struct State {
     in_force: bool,
+    /// There is no main loop any more, and nothing for it to do.
+    removed: bool,
     waiting: Vec<String>,
     alive: Instant,
     /// Blocks of each address, as they were set last.
@@ -81,6 +83,7 @@ impl Default for Metrics {
             kernel: OnceLock::new(),
             state: Mutex::new(State {
                 in_force: false,
+                removed: false,
                 waiting: vec!["the store is not open yet".to_owned()],
                 alive: Instant::now(),
                 blocks: BTreeMap::new(),
@@ -139,6 +142,12 @@ impl Metrics {
         state.in_force = node.in_force().is_some();
         state.waiting = node.waiting();
         state.alive = Instant::now();
+    }
+
+    /// Nothing of Egret is left on this node.
+    pub(crate) fn removed(&self) {
+        let mut state = self.state();
+        (state.in_force, state.removed) = (true, true);
     }
 
     /// The datapath is open, and counts packets.
@@ -221,8 +230,8 @@ impl Report for Metrics {
     }
 
     fn health(&self) -> Result<(), String> {
-        let silent = self.state().alive.elapsed();
-        match silent < STUCK {
+        let (silent, removed) = (self.state().alive.elapsed(), self.state().removed);
+        match removed || silent < STUCK {
             true => Ok(()),
             false => Err(format!("no sign of life of the main loop for {} s", silent.as_secs())),
         }

@@ -55,6 +55,7 @@ pub(crate) fn record<K: Kernel>(node: &Node<K>) -> Option<EgressNodeSpec> {
         holders: text(&plan.holders),
         links: plan.links.iter().cloned().collect(),
         ready: true,
+        boot_id: String::new(),
         observed_objects: in_force.digests.objects.clone(),
         observed_addresses: in_force.digests.addresses.clone(),
         waiting: node.waiting(),
@@ -91,9 +92,11 @@ pub(crate) async fn write(
     mut records: watch::Receiver<Option<EgressNodeSpec>>,
 ) {
     let mut written: Option<(EgressNodeSpec, Instant)> = None;
+    let boot_id = boot_id();
     while records.changed().await.is_ok() {
         loop {
             let Some(spec) = records.borrow_and_update().clone() else { break };
+            let spec = EgressNodeSpec { boot_id: boot_id.clone(), ..spec };
             if let Some((before, at)) = &written {
                 if !differs(before, &spec) {
                     break;
@@ -114,6 +117,12 @@ pub(crate) async fn write(
             }
         }
     }
+}
+
+/// How the kernel, and with it kubelet, names the time since the machine was started.
+fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 #[cfg(test)]
@@ -159,6 +168,7 @@ mod tests {
         async fn delete_status(&self, _: &egret_api::ObjectKey) -> Result<(), egret_store::StoreError> {
             Ok(())
         }
+        fn tell(&self, _: egret_store::Event) {}
         async fn write_progress(&self, _: &egret_store::Progress) -> Result<(), egret_store::StoreError> {
             Ok(())
         }

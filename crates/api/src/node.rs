@@ -51,6 +51,10 @@ pub struct EgressNodeSpec {
     /// The programs are attached and the first plan is in force.
     #[serde(default)]
     pub ready: bool,
+    /// The boot of the node in which this was written, as the kernel names it: what an earlier boot reported is not
+    /// in force any more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub boot_id: String,
     /// Digest of the people's objects that the plan in force was made from.
     #[serde(default)]
     pub observed_objects: String,

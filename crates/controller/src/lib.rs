@@ -4,6 +4,7 @@
 //! state: a controller that is started anew decides the same.
 
 mod complaints;
+mod events;
 mod metrics;
 mod pass;
 mod rivals;
@@ -22,6 +23,7 @@ use egret_store::{Access, Directory, Kubernetes, Scope, Source, Store};
 use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use crate::events::EVENTS;
 use crate::metrics::Metrics;
 use crate::pass::Controller;
 
@@ -39,6 +41,8 @@ pub struct Options {
     pub status_address: Option<Listen>,
     /// How far other systems' objects count.
     pub modes: Modes,
+    /// Whether Nodes are rid of the start-up taint when their agents are ready.
+    pub remove_startup_taint: bool,
 }
 
 /// Decides until the process is told to end.
@@ -73,7 +77,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         match options.store {
             Source::Directory(path) => in_directory(path, controller, &metrics, told).await,
             Source::Kubernetes { kubeconfig } => {
-                in_cluster(kubeconfig, modes, controller, &metrics, told).await
+                let taints = options.remove_startup_taint;
+                in_cluster(kubeconfig, modes, controller, &metrics, taints, told).await
             }
         }
     };
@@ -116,6 +121,7 @@ async fn in_cluster(
     modes: Modes,
     mut controller: Controller,
     metrics: &Metrics,
+    remove_startup_taint: bool,
     told: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (scope, obeys) = (Scope::Cluster, false);
@@ -124,14 +130,24 @@ async fn in_cluster(
     let identity = identity();
     let mut told = pin!(told);
     loop {
+        metrics.stands_by(Some(store.reading()));
         tracing::info!(identity, "waiting to be the only controller of this cluster");
         let mut term = tokio::select! {
             term = store.lead(&identity) => term?,
             () = &mut told => return Ok(()),
         };
         tracing::info!("deciding");
+        metrics.stands_by(None);
         controller.begin_term();
+        let taints = store.remove_startup_taints();
+        let taints = async {
+            match remove_startup_taint {
+                true => taints.await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = taints => {}
             () = decide_on_changes(&mut store, &mut controller, metrics) => {}
             () = term.lost() => tracing::warn!("another controller decides now, or the API server does not answer"),
             () = &mut told => {

@@ -1,9 +1,11 @@
 //! The controller's figures.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use egret_status::Report;
+use egret_store::Reading;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -18,6 +20,7 @@ pub(crate) struct Metrics {
     faults: Gauge,
     failures: Counter,
     decided: AtomicBool,
+    standby: Mutex<Option<Reading>>,
 }
 
 impl Default for Metrics {
@@ -41,7 +44,14 @@ impl Default for Metrics {
             faults.clone(),
         );
         registry.register("egret_store_failures", "Writes to the store that failed", failures.clone());
-        Self { registry, decision, faults, failures, decided: AtomicBool::new(false) }
+        Self {
+            registry,
+            decision,
+            faults,
+            failures,
+            decided: AtomicBool::new(false),
+            standby: Mutex::default(),
+        }
     }
 }
 
@@ -49,6 +59,11 @@ impl Metrics {
     pub(crate) fn decided(&self, took: Duration, faults: usize) {
         self.decision.observe(took.as_secs_f64());
         self.faults.set(i64::try_from(faults).unwrap_or(i64::MAX));
+    }
+
+    /// It is another controller's turn, or this one's again.
+    pub(crate) fn stands_by(&self, reading: Option<Reading>) {
+        *self.standby.lock().unwrap_or_else(PoisonError::into_inner) = reading;
     }
 
     /// A pass has come to its end; `failures` writes of it did not succeed.
@@ -73,6 +88,14 @@ impl Report for Metrics {
     }
 
     fn ready(&self) -> Result<(), String> {
+        // Who has read everything can take over at once.
+        let standby = self.standby.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(reading) = standby {
+            return match reading.is_complete() {
+                true => Ok(()),
+                false => Err("the API server has not told everything yet".into()),
+            };
+        }
         match self.decided.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err("no decision is in force yet: the store has not been written, or another controller is at work".into()),

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::complaints::Complaints;
+use crate::events::{self, Told};
 use crate::metrics::Metrics;
 use crate::rivals::{Rivals, earlier};
 
@@ -32,6 +33,8 @@ pub(crate) struct Controller {
     published: BTreeMap<String, Mode>,
     complaints: Complaints,
     rivals: Rivals,
+    /// What people were told of by events.
+    events: Told,
     stale_statuses: BTreeSet<ObjectKey>,
     /// What the world was made of.
     read: Progress,
@@ -58,6 +61,7 @@ impl Controller {
             records: BTreeMap::new(),
             complaints: Complaints::default(),
             rivals: Rivals::default(),
+            events: Told::default(),
             stale_statuses: BTreeSet::new(),
             read: Progress::default(),
             told: None,
@@ -99,6 +103,7 @@ impl Controller {
         if key.kind == Kind::EgressAddress {
             self.records.remove(&key.name);
         }
+        self.events.forget(key);
         if key.kind == Kind::EgressDialect {
             self.published.remove(&key.name);
             return;
@@ -120,6 +125,8 @@ impl Controller {
         self.complaints.of_statuses(statuses, looked_at, origin);
         metrics.decided(begun.elapsed(), self.complaints.count());
 
+        let news = self.events.news(&self.world, &self.decider, &self.records);
+
         let (mut writes, mut published, mut later) = (Writes::default(), Writes::default(), None);
         // Before all else: what an address is given for must be captured, and what is captured be given an address.
         self.publish(recorder, &mut published).await;
@@ -127,6 +134,13 @@ impl Controller {
         let unchanged = writes.count + published.count == 0;
         if writes.failures == 0 {
             later = self.write_statuses(recorder, now, &mut writes).await;
+            for event in self.events.tell(news) {
+                // Of what is at fault the log says more already.
+                if events::EVENTS.iter().any(|(reason, _)| *reason == event.reason) {
+                    tracing::info!(object = %event.regarding, reason = event.reason, "{}", event.note);
+                }
+                recorder.tell(event);
+            }
         }
         if writes.failures == 0 && unchanged && self.told.as_ref() != Some(&self.read) {
             // What was just written is read first: then the records are those that others see.
@@ -149,6 +163,7 @@ impl Controller {
     /// Others may have decided since.
     pub(crate) fn begin_term(&mut self) {
         self.told = None;
+        self.events.begin_term();
     }
 
     /// Says how far other systems' objects count.
@@ -195,6 +210,10 @@ impl Controller {
         for (result, key) in removed {
             if writes.note(result) {
                 tracing::info!(record = key.name, "egress address given back");
+                let record = self.records.get(&key.name);
+                if let Some(event) = record.and_then(|record| events::released(&record.spec)) {
+                    recorder.tell(event);
+                }
                 self.delete(&key);
             }
         }

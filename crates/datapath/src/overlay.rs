@@ -110,8 +110,17 @@ fn as_wanted(message: &LinkMessage, wanted_port: u16) -> bool {
     })
 }
 
+/// Where a container has the settings of its node's network, since its own `/proc/sys` cannot be written.
+const SETTINGS_IN_CONTAINER: &str = "/host";
+
 /// Writes a setting of an interface, in the network namespace of the caller.
 fn sysctl(device: &str, family: &str, name: &str, value: &str) -> Result<(), DatapathError> {
     let path = format!("/proc/sys/net/{family}/conf/{device}/{name}");
-    std::fs::write(&path, value).map_err(DatapathError::io(path))
+    match std::fs::write(&path, value) {
+        Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+            let path = format!("{SETTINGS_IN_CONTAINER}{path}");
+            std::fs::write(&path, value).map_err(DatapathError::io(path))
+        }
+        written => written.map_err(DatapathError::io(path)),
+    }
 }

@@ -114,6 +114,9 @@ pub struct AgentArguments {
     /// Takes everything of Egret out of this node's kernel and ends
     #[arg(long)]
     pub uninstall: bool,
+    /// With --uninstall: tries until it succeeds, answers /readyz then, and ends when it is told to
+    #[arg(long, requires = "uninstall")]
+    pub stay: bool,
 }
 
 /// Arguments of `egret controller`.
@@ -133,6 +136,9 @@ pub struct ControllerArguments {
     /// and change nothing) or off (they are not read); can be repeated. The agents obey it
     #[arg(long, value_name = "SYSTEM=MODE")]
     pub dialect: Vec<ModeOf>,
+    /// Takes the taint egret.dev/agent-not-ready off every Node whose agent is ready; needs an API server
+    #[arg(long)]
+    pub remove_startup_taint: bool,
     /// Form of the log on standard error; EGRET_LOG sets the level
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
@@ -229,6 +235,7 @@ impl TryFrom<ControllerArguments> for egret_controller::Options {
             inside: inside(arguments.inside)?,
             status_address: arguments.status_address,
             modes: modes(&arguments.dialect),
+            remove_startup_taint: arguments.remove_startup_taint,
         })
     }
 }

@@ -29,14 +29,14 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Agent(agent) => {
             log(agent.log_format)?;
-            let uninstall = agent.uninstall;
+            let (uninstall, stay) = (agent.uninstall, agent.stay);
             let options = egret_agent::Options::try_from(agent)?;
             egret_agent::raise_priority();
             on_runtime(async {
-                if uninstall {
-                    egret_agent::uninstall(options).await
-                } else {
-                    egret_agent::run(options).await
+                match (uninstall, stay) {
+                    (true, true) => egret_agent::uninstall_and_stay(options).await,
+                    (true, false) => egret_agent::uninstall(options).await,
+                    (false, _) => egret_agent::run(options).await,
                 }
             })
         }

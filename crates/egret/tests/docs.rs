@@ -14,13 +14,14 @@ fn the_page_of_reasons_lists_every_verdict_and_every_condition_and_no_other() {
     let page = include_str!("../../../docs/reasons.md");
     let verdicts = egret_datapath::REASONS.iter().map(|(name, _)| *name);
     let conditions = egret_api::Reason::ALL.iter().map(|reason| reason.as_str());
-    assert_eq!(first_column(page), verdicts.chain(conditions).collect());
+    let events = egret_controller::EVENTS.iter().map(|(name, _)| *name);
+    assert_eq!(first_column(page), verdicts.chain(conditions).chain(events).collect());
 }
 
 #[test]
 fn the_page_of_reasons_says_of_each_verdict_what_the_header_says() {
     let page = include_str!("../../../docs/reasons.md");
-    for (name, meaning) in egret_datapath::REASONS {
+    for (name, meaning) in egret_datapath::REASONS.iter().chain(egret_controller::EVENTS) {
         let row = format!("| `{name}` | {meaning} |");
         assert!(page.contains(&row), "docs/reasons.md does not have: {row}");
     }

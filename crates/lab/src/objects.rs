@@ -102,8 +102,32 @@ fn node(node: &Node) -> Value {
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": node.name, "labels": labels},
         "spec": {"podCIDR": node.pod_networks.first(), "podCIDRs": node.pod_networks},
-        "status": {"addresses": addresses, "conditions": [{"type": "Ready", "status": "True"}]},
+        "status": {
+            "addresses": addresses,
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "nodeInfo": node_info(),
+        },
     })
+}
+
+/// What kubelet would say of the machine: the nodes of a lab share its kernel, and so its boot.
+fn node_info() -> Value {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let mut info = json!({"bootID": boot.trim()});
+    for field in [
+        "architecture",
+        "containerRuntimeVersion",
+        "kernelVersion",
+        "kubeProxyVersion",
+        "kubeletVersion",
+        "machineID",
+        "operatingSystem",
+        "osImage",
+        "systemUUID",
+    ] {
+        info[field] = "".into();
+    }
+    info
 }
 
 fn namespace(name: &str) -> Value {

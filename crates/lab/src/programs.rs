@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use egret_api::Object;
 
 use crate::process::{self, Process};
@@ -36,6 +36,9 @@ pub fn start_controller(paths: &Paths, state: &mut State) -> Result<()> {
     arguments.extend(store(paths, state, None));
     arguments.extend(["--status-address".to_owned(), format!("unix:{}", socket.display())]);
     arguments.extend(state.topology.controller.iter().cloned());
+    if state.store == StoreKind::Kubernetes {
+        arguments.push("--remove-startup-taint".to_owned());
+    }
     start(paths, state, "controller", &host, &arguments)
 }
 
@@ -78,7 +81,17 @@ pub fn start_agent(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
         format!("unix:{}", socket.display()),
     ]);
     arguments.extend(state.topology.node(node)?.agent.iter().cloned());
-    start(paths, state, "agent", node, &arguments)
+    if state.store == StoreKind::Directory {
+        return start(paths, state, "agent", node, &arguments);
+    }
+    // As the chart's pods run: with these privileges, and no way to others.
+    let capabilities = kubernetes::agent_capabilities()?.join(",+").to_lowercase();
+    let mut command = vec!["--no-new-privs".to_owned(), format!("--bounding-set=-all,+{capabilities}")];
+    command.push(std::env::current_exe().context("the path of this program")?.display().to_string());
+    command.extend(arguments);
+    let (netns, log) = (state.host(node)?.netns.clone(), paths.log("agent", node));
+    let process = Process::spawn_program("agent", node, &netns, "setpriv".as_ref(), &command, &log)?;
+    keep(paths, state, process)
 }
 
 /// Where a node's agent, or the controller, finds the store.
@@ -107,7 +120,11 @@ pub fn start_sniffer(paths: &Paths, state: &mut State) -> Result<()> {
 fn start(paths: &Paths, state: &mut State, role: &str, host: &str, arguments: &[String]) -> Result<()> {
     let netns = state.host(host)?.netns.clone();
     let process = Process::spawn(role, host, &netns, arguments, &paths.log(role, host))?;
-    state.processes.retain(|p| !(p.role == role && p.host == host));
+    keep(paths, state, process)
+}
+
+fn keep(paths: &Paths, state: &mut State, process: Process) -> Result<()> {
+    state.processes.retain(|p| !(p.role == process.role && p.host == process.host));
     state.processes.push(process);
     state.write(paths)
 }

@@ -411,7 +411,7 @@ impl World {
     }
 
     /// A node says that it can carry packets of an address.
-    pub(crate) fn able(&self, node: &str, interface: Option<&str>, address: IpAddr) -> bool {
+    pub fn able(&self, node: &str, interface: Option<&str>, address: IpAddr) -> bool {
         let report = self.reports.get(node).filter(|r| r.ready);
         report.and_then(|r| r.wire(interface, address)).is_some_and(|w| w.carrier)
     }

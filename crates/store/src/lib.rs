@@ -25,9 +25,9 @@ mod written;
 
 pub use directory::Directory;
 pub use document::objects_in;
-pub use kubernetes::{Access, Applied, Kubernetes, Scope, Term};
+pub use kubernetes::{Access, Applied, Kubernetes, Reading, Scope, Term};
 pub use manifests::read_manifests;
 pub use problem::{Problem, StoreError};
 pub use records::Files;
-pub use seam::{Changes, Progress, Recorder, Snapshot, Store};
+pub use seam::{Changes, Event, Progress, Recorder, Snapshot, Store};
 pub use source::Source;

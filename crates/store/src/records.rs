@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::StoreError;
 use crate::decode::{has_status, is_record};
 use crate::noticed::Noticed;
-use crate::seam::{Progress, Recorder};
+use crate::seam::{Event, Progress, Recorder};
 
 /// Everything of ours is below this directory of the store.
 pub(crate) const OWN: &str = ".egret";
@@ -178,6 +178,7 @@ impl Recorder for Files {
     async fn delete_status(&self, key: &ObjectKey) -> Result<(), StoreError> {
         self.remove_status(key)
     }
+    fn tell(&self, _: Event) {}
     async fn write_progress(&self, progress: &Progress) -> Result<(), StoreError> {
         self.put_progress(progress)
     }

@@ -80,6 +80,21 @@ pub struct Progress {
     pub addresses: String,
 }
 
+/// Something that happened to an object, for people who look at it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Event {
+    /// What it happened to.
+    pub regarding: ObjectKey,
+    /// People should do something about it.
+    pub warning: bool,
+    /// One word of a closed list, see docs/reasons.md.
+    pub reason: String,
+    /// What Egret did, in one word.
+    pub action: &'static str,
+    /// What happened, and why.
+    pub note: String,
+}
+
 /// Where objects come from.
 pub trait Store: Send {
     /// What writes to the store, apart from it, so that a slow write does not hold up reading.
@@ -111,6 +126,9 @@ pub trait Recorder: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Forgets the status of an object that is gone.
     fn delete_status(&self, key: &ObjectKey) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Tells people what happened, where the store has a place for that. It is not waited for, and may be let go when
+    /// there is much to tell: the log has it.
+    fn tell(&self, event: Event);
     /// Says how far the controller has come.
     fn write_progress(&self, progress: &Progress) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -20,6 +20,7 @@ mod input;
 mod leases;
 mod mtu;
 mod neighbours;
+mod permissions;
 mod scale;
 mod sources;
 mod survival;

@@ -1,5 +1,6 @@
 //! A real Kubernetes control plane on a host of the lab: `kube`, built by `make kubernetes`.
 
+mod alone;
 mod identity;
 mod install;
 mod people;
@@ -13,8 +14,9 @@ use anyhow::{Context, Result};
 use crate::state::{Paths, State};
 use crate::tool;
 
+pub use alone::{Alone, helm};
 pub use identity::kubeconfig;
-pub use install::install;
+pub use install::{INSTALLATION, agent_capabilities, install, installation};
 pub use program::program;
 pub use server::start;
 

@@ -71,6 +71,13 @@ impl Decider {
         self.looked_at.as_ref()
     }
 
+    /// The address of a policy, and the node that holds it, by what nodes report.
+    pub fn served(&self, policy: &ObjectKey) -> Option<(IpAddr, Option<&str>)> {
+        let address = self.claims.address(policy)?;
+        let standing = self.standings.get(&address)?;
+        Some((address, standing.holder.as_deref()))
+    }
+
     /// Decides about everything.
     pub(super) fn everything(&mut self, world: &World, now: Timestamp) {
         *self = Decider { candidates: Candidates::new(world), ..Decider::default() };

@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::startup::Startup;
 use crate::decode::{
-    Decoded, Fault, forget_unread, is_nobodys, is_record, key_of, object, put_status, take_status,
+    Decoded, Fault, forget_unread, has_status, is_nobodys, is_record, key_of, object, put_status, take_status,
 };
 use crate::news::News;
 use crate::{Changes, Problem};
@@ -38,6 +39,9 @@ pub(crate) struct Cache {
     /// Something is to be told, if only a digest.
     fresh: bool,
     digests: Sums,
+    startup: Startup,
+    /// What the server calls objects of which events are told.
+    uids: BTreeMap<ObjectKey, Box<str>>,
     /// Raised with each change of what is kept.
     revision: u64,
     /// How far other systems' objects count, as the controller says; and whether that was asked for since it changed.
@@ -108,6 +112,8 @@ impl Cache {
             news: News::default(),
             fresh: true,
             digests: Sums::default(),
+            startup: Startup::default(),
+            uids: BTreeMap::new(),
             revision: 0,
             said: BTreeMap::new(),
             unasked: false,
@@ -210,6 +216,9 @@ impl Cache {
         let version = version(&value);
         let key = key_of(kind, &value);
         let place: Place = (key.namespace.as_str().into(), key.name.as_str().into());
+        if self.keep.statuses {
+            self.startup.see(&key, &value);
+        }
         let status = take_status(kind, &mut value).filter(|_| self.keep.statuses);
         if is_nobodys(kind, &value) && status.is_none() {
             // One that was somebody's may be so no longer.
@@ -219,6 +228,12 @@ impl Cache {
         if kind == Kind::EgressDialect {
             let mode = value.pointer("/spec/mode").and_then(|mode| Mode::deserialize(mode).ok());
             self.say(&key.name, mode);
+        }
+        if self.keep.statuses
+            && (has_status(kind) || is_record(kind))
+            && let Some(uid) = value.pointer("/metadata/uid").and_then(Value::as_str)
+        {
+            self.uids.insert(key.clone(), uid.into());
         }
         let Cache { kinds, digests, keep, news, .. } = self;
         let listing = kinds.entry(kind).or_default();
@@ -291,6 +306,8 @@ impl Cache {
             self.say(&place.1, None);
         }
         let key = ObjectKey { kind, namespace: place.0.to_string(), name: place.1.to_string() };
+        self.startup.forget(kind, &key.name);
+        self.uids.remove(&key);
         self.news.deleted(key);
         self.fresh = true;
         self.revision += 1;
@@ -305,6 +322,16 @@ impl Cache {
             .get(&place)
             .map(|entry| entry.version)
             .filter(|version| *version != 0)
+    }
+
+    /// What the server calls an object, if it is known.
+    pub(crate) fn uid(&self, key: &ObjectKey) -> Option<&str> {
+        self.uids.get(key).map(AsRef::as_ref)
+    }
+
+    /// Nodes that wait for their agents.
+    pub(crate) fn startup(&mut self) -> &mut Startup {
+        &mut self.startup
     }
 
     /// Something is to be told.

@@ -3,10 +3,12 @@
 mod backoff;
 mod cache;
 mod copy;
+mod events;
 mod follow;
 mod lease;
 mod scope;
 mod shared;
+mod startup;
 mod words;
 mod write;
 
@@ -61,6 +63,7 @@ pub struct Kubernetes {
     client: Client,
     access: Access,
     shared: Arc<Shared>,
+    events: events::Sender,
     /// When the change that was noticed is to be told.
     due: Option<Instant>,
     /// Till when everything is waited for.
@@ -89,7 +92,8 @@ impl Kubernetes {
         for kind in Kind::ALL {
             tokio::spawn(follow::follow(client.clone(), access.scope.clone(), *kind, shared.clone()));
         }
-        Ok(Self { client, access, shared, due: None, patience, told: false })
+        let events = events::start(client.clone(), access.manager, shared.clone());
+        Ok(Self { client, access, shared, events, due: None, patience, told: false })
     }
 
     /// The digest that an agent of this node has of what people wrote, if it has seen what was seen here. Only a
@@ -114,11 +118,33 @@ impl Kubernetes {
         lease::lead(self.client.clone(), identity).await
     }
 
+    /// Takes the taint `egret.dev/agent-not-ready` off every Node whose agent is ready, for as long as it is driven.
+    /// Only who reads the whole cluster can.
+    pub fn remove_startup_taints(&self) -> impl Future<Output = ()> + Send + 'static {
+        startup::follow(self.client.clone(), self.shared.clone())
+    }
+
+    /// Whether all of the cluster is known, for those who ask while the store itself is busy.
+    pub fn reading(&self) -> Reading {
+        Reading(self.shared.clone())
+    }
+
     /// Everything is known, or the copy has to do.
     fn may_tell(&self) -> bool {
         self.told
             || self.shared.with(|cache| cache.is_complete())
             || self.patience.is_some_and(|until| until <= Instant::now())
+    }
+}
+
+/// How far a store has come with reading.
+#[derive(Clone)]
+pub struct Reading(Arc<Shared>);
+
+impl Reading {
+    /// Every kind has been read, or is not served.
+    pub fn is_complete(&self) -> bool {
+        self.0.with(|cache| cache.is_complete())
     }
 }
 
@@ -157,7 +183,7 @@ impl Store for Kubernetes {
     }
 
     fn recorder(&self) -> Applied {
-        Applied::new(self.client.clone(), self.access.manager, self.shared.clone())
+        Applied::new(self.client.clone(), self.access.manager, self.shared.clone(), self.events.clone())
     }
 }
 

@@ -11,17 +11,18 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
+use super::events;
 use super::follow::resource;
 use super::lease;
 use super::shared::Shared;
 use super::words::{code, is_passing, refused};
 use crate::StoreError;
-use crate::seam::{Progress, Recorder};
+use crate::seam::{Event, Progress, Recorder};
 
 /// A write is tried so often before its caller is told.
 const ATTEMPTS: u32 = 4;
 /// A server that does not answer a write within this is taken for one that does not answer.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 
 /// What was to be told of objects, and their versions then.
 type Refused = BTreeMap<ObjectKey, (Option<u64>, Value)>;
@@ -34,11 +35,17 @@ pub struct Applied {
     shared: Arc<Shared>,
     /// What could not be told in annotations because they are somebody else's, and the version of the object then.
     refused: Arc<Mutex<Refused>>,
+    events: events::Sender,
 }
 
 impl Applied {
-    pub(crate) fn new(client: Client, manager: &'static str, shared: Arc<Shared>) -> Self {
-        Self { client, manager, shared, refused: Arc::default() }
+    pub(crate) fn new(
+        client: Client,
+        manager: &'static str,
+        shared: Arc<Shared>,
+        events: events::Sender,
+    ) -> Self {
+        Self { client, manager, shared, refused: Arc::default(), events }
     }
 
     fn refused(&self) -> MutexGuard<'_, Refused> {
@@ -186,6 +193,11 @@ impl Recorder for Applied {
             // It went with its object.
             _ => Ok(()),
         }
+    }
+
+    fn tell(&self, event: Event) {
+        // There is more to tell than anybody would read.
+        drop(self.events.try_send(event));
     }
 
     async fn write_progress(&self, progress: &Progress) -> Result<(), StoreError> {
