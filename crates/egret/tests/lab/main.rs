@@ -19,6 +19,7 @@ mod input;
 mod leases;
 mod mtu;
 mod neighbours;
+mod node_addresses;
 mod scale;
 mod sources;
 mod survival;

@@ -4,6 +4,7 @@ mod candidates;
 mod claims;
 mod decider;
 mod leases;
+mod own;
 mod record;
 mod status;
 
@@ -16,7 +17,7 @@ use crate::inside::ClusterSettings;
 use crate::world::World;
 
 pub use decider::Decider;
-pub use leases::QUARANTINE;
+pub use leases::{OWN_PORTS, QUARANTINE};
 
 /// What the controller writes.
 #[derive(Clone, Debug, Default, PartialEq)]
