@@ -118,7 +118,9 @@ static __always_inline enum reason wire_packet(struct __sk_buff *skb)
 	if (!eth || __builtin_memcmp(eth->h_dest, served_entry->mac, ETH_ALEN))
 		return PASS_NOT_EGRESS;
 	reason = read_ports(skb, &p);
-	return reason == GO_ON ? steer_back(skb, &p, settings, served_entry) : reason;
+	if (reason != GO_ON)
+		return served_entry->node_address ? PASS_NOT_LEASED : reason;
+	return steer_back(skb, &p, settings, served_entry);
 }
 
 /* tc ingress of a wire: from the outside */
@@ -168,8 +170,9 @@ static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 	} else {
 		if (!bpf_map_lookup_elem(&egress, &p.dst))
 			return PASS_NOT_EGRESS;
+		served_entry = bpf_map_lookup_elem(&served, &p.dst);
 		if (read_ports(skb, &p) != GO_ON)
-			return DROP_MALFORMED;
+			return served_entry && served_entry->node_address ? PASS_NOT_LEASED : DROP_MALFORMED;
 	}
 	/* at a gateway that has its only wire here, it may be anybody's */
 	served_entry = bpf_map_lookup_elem(&served, &p.dst);

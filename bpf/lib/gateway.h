@@ -55,6 +55,8 @@ static __always_inline enum reason forward_out(struct __sk_buff *skb, const stru
 		if (reason != GO_ON)
 			return reason;
 	}
+	if (served_entry->node_address)
+		remember_carried(p, node);
 	if (!age(skb, p))
 		return DROP_KERNEL;
 	return hairpin ? turn_back(skb, &p->dst) : leave_by(skb, p, &way);

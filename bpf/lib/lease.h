@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /* Whose a port of an egress address is: who may send from it, and who gets what comes to it. */
 #pragma once
-#include "fragment.h"
-#include "icmp_error.h"
+#include "carried.h"
 
 /* The node that leases this port; NULL if nobody does. */
 static __always_inline const struct addr *leaseholder(const struct addr *egress, const struct served *served, __be16 port)
@@ -77,11 +76,16 @@ static __always_inline enum reason receiver_of(struct __sk_buff *skb, const stru
 	if (p->kind == KIND_FRAGMENT) {
 		found = recall(p, FRAGMENT_OF_WIRE);
 		if (!found)
-			return DROP_FRAGMENT;
+			return served_entry->node_address ? PASS_NOT_LEASED : DROP_FRAGMENT;
 		if (found->passed)
 			return PASS_NOT_LEASED;
 		*owner = found->to;
 		return GO_ON;
+	}
+	if (served_entry->node_address) {
+		reason = receiver_at_node(skb, p, owner);
+		remember(p, FRAGMENT_OF_WIRE, reason == GO_ON ? owner : NULL, p->id, reason == GO_ON ? 0 : reason);
+		return reason;
 	}
 	reason = egress_port(skb, p, DESTINATION, &port);
 	if (reason == GO_ON) {

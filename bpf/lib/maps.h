@@ -34,6 +34,9 @@ struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1048576); __uint(m
 /* datagrams in pieces, on every node that they pass; the oldest go when strangers send too many */
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct fragment_key); __type(value, struct fragment); PINNED; } fragments SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct budget); PINNED; } complaints SEC(".maps");
+/* on a gateway that is used by its own address: the only thing it remembers, since its kernel has the other ports. A
+ * connection that is forgotten is known again by the next packet of its pod */
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 131072); __type(key, struct return_key); __type(value, struct carried); PINNED; } carried SEC(".maps");
 
 /* the sweep: what it is to judge, and what it found */
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct sweep); PINNED; } sweep_state SEC(".maps");

@@ -12,7 +12,7 @@ enum reason {
 	PASS_REPLY,		/* answer of a selected pod to a connection from outside */
 	PASS_UNKNOWN_POD,	/* from an unknown pod, where the node is set to pass */
 	PASS_NOT_EGRESS,	/* on the wire or underlay: neither from nor to an egress address */
-	PASS_NOT_LEASED,	/* to a port of an egress address that nobody leases: the kernel may have a Service there */
+	PASS_NOT_LEASED,	/* to an egress address and the kernel's: nobody leases the port, or it is the node's own address */
 	/* sent on */
 	SENT_WIRE,		/* out of a wire with an egress address as the source */
 	SENT_PIECES,		/* out of a wire that is too small for it: cut, as its sender allows */

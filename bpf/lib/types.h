@@ -95,7 +95,8 @@ struct egress {
 	struct timers timers;
 	__u32 opened;		/* flows, since user space last wrote this entry */
 	__u8 share;		/* log2: a pod may use one port of so many towards one remote end */
-	__u8 pad[7];
+	__u8 node_address;	/* the gateway's own; read by user space */
+	__u8 pad[6];
 };
 
 struct served {
@@ -103,6 +104,8 @@ struct served {
 	__u8 mac[6];		/* the wire's: what a holder answers */
 	__u8 holder;
 	__u8 shift;
+	__u8 node_address;	/* this node's own: what is no answer to `carried` is the kernel's */
+	__u8 pad[3];
 };
 
 struct lease_key {
@@ -150,6 +153,15 @@ struct return_flow {
 	__be16 pod_port;
 	__u8 flags;		/* TCP flags that the remote end has sent */
 	__u8 pad[5];
+};
+
+/* What left by a gateway's own address: for which node. The key is that of what comes back. */
+struct carried {
+	struct addr node;
+	__u32 seen;		/* seconds since boot */
+	__u8 sent;		/* TCP flags of what left */
+	__u8 received;		/* TCP flags of what came back */
+	__u8 pad[2];
 };
 
 /* UDP and ICMP echo: a pod's port has one egress port towards everybody (RFC 4787 REQ-1, RFC 5508 REQ-1). */

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn held_anew_is_what_came_or_changed_its_wire() {
-        let entry = |wire, holder| ServedEntry { wire, mac: [2; 6], holder, block_size: 64 };
+        let entry =
+            |wire, holder| ServedEntry { wire, mac: [2; 6], holder, block_size: 64, node_address: false };
         let address = |last| IpAddr::from([192, 0, 2, last]);
         let before =
             [(address(1), entry(3, true)), (address(2), entry(3, false)), (address(3), entry(3, true))]

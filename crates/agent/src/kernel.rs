@@ -28,6 +28,8 @@ pub(crate) trait Kernel {
     fn opened(&self) -> Result<BTreeMap<IpAddr, u32>, DatapathError>;
     /// Goes on removing idle flows and counting the others; tells when it is through.
     fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError>;
+    /// Keeps the kernel from ports that are leased of this node's own address, or no longer.
+    fn reserve_ports(&mut self, wanted: bool) -> Result<(), DatapathError>;
     /// Tells a wire's neighbours that an address is here.
     fn announce(&self, link: LinkIndex, mac: Mac, address: IpAddr) -> io::Result<()>;
     /// Largest inner packet of the overlay, bytes.
@@ -67,6 +69,9 @@ impl Kernel for Datapath {
     }
     fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError> {
         self.sweep()
+    }
+    fn reserve_ports(&mut self, wanted: bool) -> Result<(), DatapathError> {
+        self.reserve_ports(wanted)
     }
     fn announce(&self, link: LinkIndex, mac: Mac, address: IpAddr) -> io::Result<()> {
         egret_datapath::announce(link, mac, address)

@@ -44,6 +44,7 @@ pub(crate) struct Metrics {
     bytes: Family<Reason, Counter>,
     guard: Family<Reason, Counter>,
     flows: Gauge,
+    resets: Counter,
     port_blocks: Family<Address, Gauge>,
     gateway_alive: Family<Gateway, Gauge>,
     plan: Histogram,
@@ -74,6 +75,7 @@ impl Default for Metrics {
             bytes: Family::default(),
             guard: Family::default(),
             flows: Gauge::default(),
+            resets: Counter::default(),
             port_blocks: Family::default(),
             gateway_alive: Family::default(),
             plan: seconds(),
@@ -99,6 +101,8 @@ impl Default for Metrics {
                     kernel would have forwarded of an egress address";
         registry.register("egret_guard_dropped_packets", help, new.guard.clone());
         registry.register("egret_flows", "Flows of this node's pods", new.flows.clone());
+        let help = "Connections reset because the gateway whose own address they had is gone";
+        registry.register("egret_connections_reset", help, new.resets.clone());
         let help = "Blocks of ports of an egress address from which this node's new flows take a port";
         registry.register("egret_port_blocks", help, new.port_blocks.clone());
         let help = "1 if the gateway answers this node's probes and is ready, else 0";
@@ -156,9 +160,10 @@ impl Metrics {
         let _ = self.kernel.set(counters);
     }
 
-    /// A sweep has gone on; `done`: the flows that it counted, and how long it took in all.
-    pub(crate) fn swept(&self, done: Option<(u32, Duration)>) {
-        if let Some((flows, took)) = done {
+    /// A sweep has gone on; `done`: the flows that it counted, connections it reset, and how long it took in all.
+    pub(crate) fn swept(&self, done: Option<(u32, u32, Duration)>) {
+        if let Some((flows, reset, took)) = done {
+            self.resets.inc_by(reset.into());
             self.flows.set(flows.into());
             self.sweep.observe(took.as_secs_f64());
         }

@@ -102,6 +102,8 @@ pub(crate) struct Node<K> {
     retry: Retry,
     announcements: Announcements,
     verify: bool,
+    /// Whether ports of this node's own address are kept from the kernel; `None`: not known yet.
+    reserved: Option<bool>,
 }
 
 impl<K: Kernel> Node<K> {
@@ -137,6 +139,7 @@ impl<K: Kernel> Node<K> {
             retry: Retry::default(),
             announcements: Announcements::default(),
             verify: false,
+            reserved: None,
         }
     }
 
@@ -212,19 +215,25 @@ impl<K: Kernel> Node<K> {
         self.ports.ask(&self.world, &self.setup.node, &in_force.plan.tables)
     }
 
-    /// Goes on removing idle flows and counting the others. When it is through, returns the number of flows, and how
-    /// long it took.
-    pub(crate) fn sweep(&mut self) -> Option<(u32, Duration)> {
+    /// Goes on removing idle flows and counting the others. When it is through, returns the number of flows, how many
+    /// connections were reset for want of their gateway, and how long it took.
+    pub(crate) fn sweep(&mut self) -> Option<(u32, u32, Duration)> {
         match self.kernel.sweep() {
             Ok(None) => None,
             Ok(Some(sweep)) => {
                 self.ports.swept(sweep.use_);
                 self.flows = sweep.kept;
-                Some((sweep.kept, sweep.took))
+                if sweep.reset > 0 {
+                    tracing::warn!(
+                        connections = sweep.reset,
+                        "reset: the gateway whose own address they had is gone"
+                    );
+                }
+                Some((sweep.kept, sweep.reset, sweep.took))
             }
             Err(error) => {
                 tracing::warn!("flows are not swept: {error}");
-                Some((self.flows, Duration::ZERO))
+                Some((self.flows, 0, Duration::ZERO))
             }
         }
     }
@@ -263,6 +272,22 @@ impl<K: Kernel> Node<K> {
             (Some(gateway), _) => Some(format!("gateway {gateway} has not been judged yet")),
             (None, Some(pod)) => Some(format!("the link of pod {pod} has not been found yet")),
             (None, None) => None,
+        }
+    }
+
+    /// The kernel's own connections and the leased ports of the node's own address keep apart.
+    fn reserve_ports(&mut self) {
+        let wanted = self.plan.tables.served.values().any(|entry| entry.node_address);
+        if self.reserved == Some(wanted) {
+            return;
+        }
+        match self.kernel.reserve_ports(wanted) {
+            Ok(()) => self.reserved = Some(wanted),
+            Err(error) => {
+                let words = format!("ports of the node's own address are not reserved: {error}");
+                tracing::error!("{words}");
+                self.failures.push(words);
+            }
         }
     }
 

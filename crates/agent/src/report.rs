@@ -26,6 +26,7 @@ pub(crate) fn record<K: Kernel>(node: &Node<K>) -> Option<EgressNodeSpec> {
     let wire = |wire: &LocalWire| Wire {
         interface: wire.interface.clone(),
         addresses: wire.addresses.iter().map(ToString::to_string).collect(),
+        primary: wire.primary.iter().map(ToString::to_string).collect(),
         carrier: wire.carrier,
     };
     let text = |map: &BTreeMap<std::net::IpAddr, String>| {

@@ -29,8 +29,13 @@ use crate::timeouts::Timeouts;
 pub struct EgressAddressSpec {
     /// The address.
     pub address: String,
-    /// The pool it comes from, as `Kind/name`: `EgressPool/prod` or `ExternalIPPool/external-ip-pool`.
+    /// The pool it comes from, as `Kind/name`: `EgressPool/prod` or `ExternalIPPool/external-ip-pool`; `Node/node-4` of
+    /// that node's own address.
     pub pool: String,
+    /// It is the own address of its only candidate, on one of the node's interfaces: it does not move, and the node's
+    /// kernel answers for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub node_address: bool,
     /// The interface named by the pool, if it names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,

@@ -30,7 +30,8 @@ pub use policy::{
     Port, Protocol, WhenUnavailable,
 };
 pub use pool::{
-    AddressRange, EgressPool, EgressPoolSpec, EgressPoolStatus, NamespaceGrant, PortSettings, Usage,
+    AddressRange, EgressPool, EgressPoolSpec, EgressPoolStatus, Family, NamespaceGrant, NodeAddress,
+    PortSettings, Usage,
 };
 pub use timeouts::Timeouts;
 

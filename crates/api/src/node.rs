@@ -74,6 +74,9 @@ pub struct Wire {
     pub interface: String,
     /// Its addresses with prefix length, sorted.
     pub addresses: Vec<String>,
+    /// The first address of each family, without prefix length, where it is not the first of `addresses`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primary: Vec<String>,
     /// It has a carrier.
     pub carrier: bool,
 }

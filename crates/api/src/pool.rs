@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::timeouts::Timeouts;
 
 /// A set of egress addresses and the nodes and interface they leave by.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[kube(
     group = "egret.dev",
     version = "v1alpha1",
@@ -27,10 +27,21 @@ use crate::timeouts::Timeouts;
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.ranges) != has(self.nodeAddress)")
+        .message("a pool has addresses of one kind: write either ranges, or nodeAddress"),
+    validation = Rule::new("!has(self.nodeAddress) || has(self.interface)")
+        .message("nodeAddress is the address of an interface: write its name in interface")
+)]
 pub struct EgressPoolSpec {
     /// The addresses of the pool, in the order in which they are given out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64))]
     pub ranges: Vec<AddressRange>,
+    /// Instead of ranges: pods leave by the gateway's own address, the first one of `interface`. It stays with its
+    /// node, so its connections end with the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_address: Option<NodeAddress>,
     /// Nodes that may be gateways of this pool. Empty selects every node; only nodes with a wire that reaches
     /// the address serve it.
     #[serde(default)]
@@ -48,6 +59,25 @@ pub struct EgressPoolSpec {
     /// How long a connection by an address of the pool may be silent.
     #[serde(default)]
     pub timeouts: Timeouts,
+}
+
+/// Which of the gateway's own addresses.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeAddress {
+    /// Its family.
+    #[serde(default)]
+    pub family: Family,
+}
+
+/// A family of addresses.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    IPv4,
+    /// IPv6.
+    IPv6,
 }
 
 /// One range of a pool: either `cidr`, or `start` and `end`, both included.
@@ -135,6 +165,13 @@ impl PortSettings {
     }
     pub(crate) fn default_pod_share() -> u8 {
         2
+    }
+}
+
+impl PortSettings {
+    /// For an address that is a node's own, where nothing says otherwise: it has fewer ports to give away.
+    pub fn of_node_address() -> Self {
+        Self { block_size: 256, initial_blocks: 1, ..Self::default() }
     }
 }
 

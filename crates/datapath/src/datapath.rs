@@ -20,7 +20,7 @@ use crate::error::{ApplyError, DatapathError};
 use crate::guard::{self, GuardDrops, GuardInput};
 use crate::maps::{Maps, removed};
 use crate::sweep::{Sweep, Sweeper};
-use crate::{device, layout, links, load, overlay, read};
+use crate::{device, layout, links, load, overlay, read, reserved};
 
 /// What the datapath of one node is made of.
 #[derive(Clone, Debug)]
@@ -286,6 +286,15 @@ impl Datapath {
     /// used; the next call begins anew.
     pub fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError> {
         self.sweeper.sweep(&mut self.ebpf, &mut self.maps)
+    }
+
+    /// Keeps the kernel from taking ports for its own connections that are leased of this node's own address, or no
+    /// longer. What was reserved before stays so.
+    pub fn reserve_ports(&mut self, wanted: bool) -> Result<(), DatapathError> {
+        match wanted {
+            true => reserved::reserve(&self.config.pin_dir),
+            false => reserved::release(&self.config.pin_dir),
+        }
     }
 
     /// Flows opened by each egress address that pods of this node use, since its entry was last written.

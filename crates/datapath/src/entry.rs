@@ -107,8 +107,9 @@ pub fn egress(entry: &EgressEntry) -> Result<layout::Egress, Problem> {
         blocks,
         timers: timers(&entry.timers),
         share: share(entry.pod_share)?,
+        node_address: u8::from(entry.node_address),
         opened: 0,
-        pad: [0; 7],
+        pad: [0; 6],
     })
 }
 
@@ -128,6 +129,7 @@ pub fn to_egress(value: &layout::Egress) -> Result<EgressEntry, Problem> {
         blocks,
         pod_share: pod_share(value.share)?,
         timers: to_timers(&value.timers),
+        node_address: value.node_address != 0,
     })
 }
 
@@ -143,12 +145,25 @@ fn to_timers(value: &layout::Timers) -> Timers {
 
 pub fn served(entry: &ServedEntry) -> Result<layout::Served, Problem> {
     let shift = shift(entry.block_size)?;
-    Ok(layout::Served { wire: entry.wire, mac: entry.mac, holder: u8::from(entry.holder), shift })
+    Ok(layout::Served {
+        wire: entry.wire,
+        mac: entry.mac,
+        holder: u8::from(entry.holder),
+        shift,
+        node_address: u8::from(entry.node_address),
+        pad: [0; 3],
+    })
 }
 
 pub fn to_served(value: &layout::Served) -> Result<ServedEntry, Problem> {
     let block_size = block_size(value.shift)?;
-    Ok(ServedEntry { wire: value.wire, mac: value.mac, holder: value.holder != 0, block_size })
+    Ok(ServedEntry {
+        wire: value.wire,
+        mac: value.mac,
+        holder: value.holder != 0,
+        block_size,
+        node_address: value.node_address != 0,
+    })
 }
 
 /// log2 of a block's size in ports.
@@ -213,7 +228,8 @@ mod tests {
 
     fn entry() -> EgressEntry {
         let timers = Timers { tcp_established: 8000, tcp_transitory: 250, tcp_closed: 9, udp: 130, icmp: 70 };
-        EgressEntry { path: Path::None, block_size: 512, blocks: vec![1024, 4096], pod_share: 2, timers }
+        let blocks = vec![1024, 4096];
+        EgressEntry { path: Path::None, block_size: 512, blocks, pod_share: 2, timers, node_address: true }
     }
 
     #[test]

@@ -175,8 +175,10 @@ pub struct Egress {
     pub opened: u32,
     /// log2: towards one remote end a pod may use one port of so many.
     pub share: u8,
+    /// 1: it is the gateway's own.
+    pub node_address: u8,
     /// Zero.
-    pub pad: [u8; 7],
+    pub pad: [u8; 6],
 }
 
 impl Default for Egress {
@@ -191,7 +193,8 @@ impl Default for Egress {
             timers: Timers::default(),
             opened: 0,
             share: 0,
-            pad: [0; 7],
+            node_address: 0,
+            pad: [0; 6],
         }
     }
 }
@@ -208,6 +211,26 @@ pub struct Served {
     pub holder: u8,
     /// log2 of the ports in a block.
     pub shift: u8,
+    /// 1: it is this node's own, and what is no answer to what left by it is the kernel's.
+    pub node_address: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+/// What left by a gateway's own address, by the [`ReturnKey`] of what comes back.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Underlay address of the node that sent it.
+    pub node: Addr,
+    /// Seconds since boot.
+    pub seen: u32,
+    /// TCP flags of what left.
+    pub sent: u8,
+    /// TCP flags of what came back.
+    pub received: u8,
+    /// Zero.
+    pub pad: [u8; 2],
 }
 
 /// A block of ports of an egress address.
@@ -507,6 +530,7 @@ plain!(
     Rule,
     Egress,
     Served,
+    Carried,
     LeaseKey,
     FlowKey,
     Flow,

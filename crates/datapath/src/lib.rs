@@ -26,6 +26,8 @@ mod packet_socket;
 mod probe;
 mod read;
 mod remove;
+mod reserved;
+mod reset;
 mod sweep;
 
 pub use announce::announce;

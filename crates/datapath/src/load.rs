@@ -121,6 +121,7 @@ fn shapes() -> BTreeMap<&'static str, Shape> {
         ("rules", (MapType::LpmTrie, PREFIX + size_of::<layout::RuleData>(), size_of::<layout::Rule>())),
         ("egress", (MapType::Hash, ADDR, size_of::<layout::Egress>())),
         ("served", (MapType::Hash, ADDR, size_of::<layout::Served>())),
+        ("carried", (MapType::LruHash, size_of::<layout::ReturnKey>(), size_of::<layout::Carried>())),
         ("leases", (MapType::Hash, size_of::<layout::LeaseKey>(), ADDR)),
         ("flows", (MapType::Hash, size_of::<layout::FlowKey>(), size_of::<layout::Flow>())),
         ("returns", (MapType::Hash, size_of::<layout::ReturnKey>(), size_of::<layout::ReturnFlow>())),

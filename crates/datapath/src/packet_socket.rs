@@ -35,6 +35,19 @@ impl PacketSocket {
         Ok(PacketSocket { fd })
     }
 
+    /// What it sends passes no queue, and none of the programs where packets leave.
+    pub fn pass_no_programs(&self) -> io::Result<()> {
+        let on: libc::c_int = 1;
+        let length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: the value is an int that lives through the call, and the length is its own; the descriptor is open,
+        // because `fd` owns it.
+        let set = unsafe {
+            let (level, option) = (libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS);
+            libc::setsockopt(self.fd.as_raw_fd(), level, option, (&raw const on).cast(), length)
+        };
+        if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
     /// Sends one frame, from its link-layer header on.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         nix::unistd::write(&self.fd, frame)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::attach::{Attach, Attachments};
 use crate::error::DatapathError;
-use crate::{guard, links, load, overlay};
+use crate::{guard, links, load, overlay, reserved};
 
 /// Takes everything out of the kernel: attachments, maps with all flows, the overlay device, the guard. What is not
 /// there is removed already. Must be called on a tokio runtime, in the node's network namespace.
@@ -29,6 +29,7 @@ pub async fn remove(pin_dir: &Path, overlay: &str) -> Result<(), DatapathError> 
     links::filters::remove_empty(&handle, &links).await?;
     overlay::remove(&handle, overlay).await?;
     guard::remove()?;
+    reserved::release(pin_dir)?;
     for directory in [load::maps_dir(pin_dir), load::links_dir(pin_dir)] {
         match fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

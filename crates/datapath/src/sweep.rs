@@ -2,7 +2,7 @@
 //! have ended are judged and removed by a program in the kernel, few in one run: while it runs, its processor carries
 //! no packets.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use crate::layout::{
 };
 use crate::load::program;
 use crate::maps::{Maps, removed};
+use crate::reset::reset;
 
 /// So long may one slice take: whoever sweeps has other things to do as well.
 const SLICE: Duration = Duration::from_millis(10);
@@ -32,6 +33,8 @@ pub struct Sweep {
     pub expired: u32,
     /// Flows removed because their pod or rule is gone.
     pub orphaned: u32,
+    /// Connections that were reset: their address was its gateway's own, and the gateway is gone.
+    pub reset: u32,
     /// Time that it took, of all slices together.
     pub took: Duration,
     /// The flows that it met, by egress address.
@@ -51,6 +54,8 @@ pub struct AddressUse {
 #[derive(Default)]
 pub struct Sweeper {
     pass: Option<Pass>,
+    /// Addresses that cannot move and had no gateway when the last sweep began.
+    without_gateway: HashSet<Addr>,
 }
 
 struct Pass {
@@ -59,8 +64,10 @@ struct Pass {
     /// Flows in each block, by egress address and first port.
     blocks: HashMap<(Addr, u16), u64>,
     egress: HashMap<Addr, layout::Egress>,
-    /// Pods that a policy selects, with their links.
-    pods: HashMap<Addr, u32>,
+    /// Pods that a policy selects.
+    pods: HashMap<Addr, layout::PodValue>,
+    /// Addresses whose connections have no gateway to hope for.
+    lost: HashSet<Addr>,
 }
 
 enum Place {
@@ -74,7 +81,7 @@ impl Sweeper {
         let begun = Instant::now();
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
-            None => Pass::begin(maps)?,
+            None => Pass::begin(maps, &mut self.without_gateway)?,
         };
         while begun.elapsed() < SLICE {
             if !pass.step(ebpf, maps)? {
@@ -89,7 +96,7 @@ impl Sweeper {
 }
 
 impl Pass {
-    fn begin(maps: &Maps) -> Result<Self, DatapathError> {
+    fn begin(maps: &Maps, without_gateway: &mut HashSet<Addr>) -> Result<Self, DatapathError> {
         let mut egress = HashMap::new();
         let all = batch::all(maps.egress.map().fd().as_fd(), |address, entry| {
             egress.insert(*address, *entry);
@@ -98,17 +105,23 @@ impl Pass {
         let mut pods = HashMap::new();
         let all = batch::all(maps.pods.map().fd().as_fd(), |address: &Addr, pod: &layout::PodValue| {
             if pod.rules != 0 {
-                pods.insert(*address, pod.link);
+                pods.insert(*address, *pod);
             }
         });
         all.map_err(|error| DatapathError::map("pods", error))?;
         let place = Place::Flows(Walk::new());
-        Ok(Pass { place, found: Sweep::default(), blocks: HashMap::new(), egress, pods })
+        let gone = |entry: &layout::Egress| entry.node_address != 0 && entry.path == layout::PATH_NONE;
+        let now: HashSet<Addr> =
+            egress.iter().filter(|(_, entry)| gone(entry)).map(|(address, _)| *address).collect();
+        // A gateway that misses a few probes is not gone, and a RST cannot be taken back.
+        let before = std::mem::replace(without_gateway, now);
+        let lost = before.intersection(without_gateway).copied().collect();
+        Ok(Pass { place, found: Sweep::default(), blocks: HashMap::new(), egress, pods, lost })
     }
 
     /// Looks at some more entries; false at the end.
     fn step(&mut self, ebpf: &mut Ebpf, maps: &mut Maps) -> Result<bool, DatapathError> {
-        let mut suspects = Vec::new();
+        let (mut suspects, mut lost) = (Vec::new(), Vec::new());
         let now = seconds();
         let (more, mappings) = match &mut self.place {
             Place::Flows(walk) => {
@@ -119,11 +132,16 @@ impl Pass {
                         *self.blocks.entry((flow.egress, block_of(flow.egress_port, entry))).or_default() +=
                             1;
                     }
-                    let lives =
-                        entry.filter(|_| self.pods.get(&key.pod) == Some(&flow.link)).is_some_and(|entry| {
-                            // A packet may have been seen after this clock was read.
-                            now.wrapping_sub(flow.seen) as i32 <= patience(key, flow, &entry.timers) as i32
-                        });
+                    let pod = self.pods.get(&key.pod).filter(|pod| pod.link == flow.link);
+                    let lives = entry.filter(|_| pod.is_some()).is_some_and(|entry| {
+                        // A packet may have been seen after this clock was read.
+                        now.wrapping_sub(flow.seen) as i32 <= patience(key, flow, &entry.timers) as i32
+                    });
+                    if let Some(pod) = pod.filter(|_| key.protocol == TCP && flow.flags & RST == 0)
+                        && self.lost.contains(&flow.egress)
+                    {
+                        lost.push((*key, *flow, *pod));
+                    }
                     if !lives {
                         suspects.push(Suspect::flow(key));
                     }
@@ -145,6 +163,9 @@ impl Pass {
                 (more.map_err(|error| DatapathError::map("mappings", error))?, true)
             }
         };
+        for (key, flow, pod) in lost {
+            self.found.reset += u32::from(end(maps, &key, &flow, &pod));
+        }
         for some in suspects.chunks(SUSPECTS) {
             self.judge(ebpf, maps, some, mappings)?;
         }
@@ -203,6 +224,18 @@ impl Pass {
     }
 }
 
+/// Resets a connection, and marks its flow as closed; false if its pod could not be told. A pod that speaks on takes the
+/// mark off, and is told again.
+fn end(maps: &mut Maps, key: &FlowKey, flow: &Flow, pod: &layout::PodValue) -> bool {
+    if let Err(error) = reset(key, flow, pod) {
+        tracing::debug!(link = pod.link, %error, "a pod is not told that its connection is over");
+        return false;
+    }
+    let closed = Flow { flags: flow.flags | RST, ..*flow };
+    // It may have ended meanwhile, and then needs no mark.
+    maps.flows.insert(key, closed, BPF_EXIST).is_ok()
+}
+
 /// First port of the block that a port, in network byte order, is in.
 fn block_of(port: u16, entry: &layout::Egress) -> u16 {
     u16::from_be(port) >> entry.shift << entry.shift
@@ -210,7 +243,7 @@ fn block_of(port: u16, entry: &layout::Egress) -> u16 {
 
 /// Idle seconds after which a flow is looked at more closely: never longer than it may live.
 fn patience(key: &FlowKey, flow: &Flow, timers: &layout::Timers) -> u32 {
-    const FIN_OR_RST: u8 = 0x05;
+    const FIN_OR_RST: u8 = FIN | RST;
     const ACK: u8 = 0x10;
     match key.protocol {
         TCP if flow.flags & (FIN_OR_RST | FLOW_CLOSING) != 0 => timers.tcp_closed.min(timers.tcp_transitory),
@@ -221,6 +254,10 @@ fn patience(key: &FlowKey, flow: &Flow, timers: &layout::Timers) -> u32 {
     }
 }
 
+/// Writes an entry only if it is there.
+const BPF_EXIST: u64 = 2;
+const FIN: u8 = 0x01;
+const RST: u8 = 0x04;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 

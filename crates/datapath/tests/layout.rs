@@ -7,9 +7,9 @@ use std::mem::offset_of;
 use std::process::Command;
 
 use egret_datapath::layout::{
-    Addr, Budget, Counter, Egress, Flow, FlowKey, Fragment, FragmentKey, LeaseKey, Mapping, MappingKey,
-    NetworkData, Node, OwnerKey, PodValue, PortRule, ReturnFlow, ReturnKey, Rule, RuleData, Served, Settings,
-    Sweep, Timers,
+    Addr, Budget, Carried, Counter, Egress, Flow, FlowKey, Fragment, FragmentKey, LeaseKey, Mapping,
+    MappingKey, NetworkData, Node, OwnerKey, PodValue, PortRule, ReturnFlow, ReturnKey, Rule, RuleData,
+    Served, Settings, Sweep, Timers,
 };
 use serde_json::Value;
 
@@ -82,8 +82,12 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
         ("port_rule", shape!(PortRule: egress, first, last, protocol, action)),
         ("rule", shape!(Rule: count, ports)),
         ("timers", shape!(Timers: tcp_established, tcp_transitory, tcp_closed, udp, icmp)),
-        ("egress", shape!(Egress: gateway, link, path, shift, block_count, blocks, timers, opened, share)),
-        ("served", shape!(Served: wire, mac, holder, shift)),
+        (
+            "egress",
+            shape!(Egress: gateway, link, path, shift, block_count, blocks, timers, opened, share, node_address),
+        ),
+        ("served", shape!(Served: wire, mac, holder, shift, node_address)),
+        ("carried", shape!(Carried: node, seen, sent, received)),
         ("lease_key", shape!(LeaseKey: egress, block)),
         ("flow_key", shape!(FlowKey: pod, remote, pod_port, remote_port, protocol)),
         ("flow", shape!(Flow: egress, egress_port, flags, scale, seen, expects, link)),

@@ -80,6 +80,7 @@ fn tables(pod_link: u32, wire: u32) -> Tables {
                     blocks: vec![1024, 1536],
                     pod_share: 8,
                     timers: Timers { udp: 120, ..Timers::default() },
+                    node_address: true,
                 },
             ),
             (
@@ -90,10 +91,14 @@ fn tables(pod_link: u32, wire: u32) -> Tables {
                     blocks: vec![],
                     pod_share: 2,
                     timers: Timers::default(),
+                    node_address: false,
                 },
             ),
         ]),
-        served: BTreeMap::from([(egress, ServedEntry { wire, mac: [2; 6], holder: true, block_size: 512 })]),
+        served: BTreeMap::from([(
+            egress,
+            ServedEntry { wire, mac: [2; 6], holder: true, block_size: 512, node_address: true },
+        )]),
         leases: BTreeMap::from([
             ((egress, 1024), "10.0.0.5".parse().unwrap()),
             ((egress, 65024), "fd00::5".parse().unwrap()),

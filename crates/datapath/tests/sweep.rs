@@ -109,6 +109,7 @@ fn a_million_flows_are_held_and_what_ended_goes() {
             blocks: (1..=16).map(|block| block * 1024).collect(),
             timers: Timers::default(),
             pod_share: 2,
+            node_address: false,
         };
         datapath.apply(&[Change::SetPod(addr(POD), pod), Change::SetEgress(addr(EGRESS), egress)]).unwrap();
 

@@ -257,6 +257,7 @@ fn report(
     let wire = |n: usize| Wire {
         interface: "eth1".to_owned(),
         addresses: vec![format!("172.16.255.{}/16", n + 1)],
+        primary: Vec::new(),
         carrier: true,
     };
     let spec = EgressNodeSpec {
@@ -338,6 +339,7 @@ fn local(world: &World, n: usize) -> Local {
         link: 3,
         mac: [2; 6],
         addresses: format!("172.16.255.{}/16", n + 1).parse().into_iter().collect(),
+        primary: [].into(),
         carrier: true,
     };
     Local {

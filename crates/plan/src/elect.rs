@@ -24,6 +24,12 @@ pub fn score(address: IpAddr, node: &str) -> u64 {
     xxh3_64_with_seed(node.as_bytes(), xxh3_64_with_seed(&bytes[..length], SEED))
 }
 
+/// How much the policies of a pool of nodes' own addresses prefer a node; the highest among the living is used. Two pools
+/// over the same nodes need not prefer the same.
+pub fn preference(pool: &str, node: &str) -> u64 {
+    xxh3_64_with_seed(node.as_bytes(), xxh3_64_with_seed(pool.as_bytes(), SEED))
+}
+
 /// Places in the list of candidates, in the order in which they hold the address: the first living one does.
 pub fn order(address: IpAddr, candidates: &[String]) -> Vec<usize> {
     let score = |at: &usize| candidates.get(*at).map_or(0, |c| score(address, c));

@@ -84,6 +84,8 @@ pub struct ReportedWire {
     pub interface: String,
     /// Addresses with prefix length.
     pub addresses: Vec<IpNet>,
+    /// The first of a family, where it is not the first of `addresses`.
+    pub primary: Vec<IpAddr>,
     /// It has a carrier.
     pub carrier: bool,
 }
@@ -93,6 +95,17 @@ impl ReportedWire {
     pub fn reaches(&self, interface: Option<&str>, address: IpAddr) -> bool {
         reaches(interface, address, &self.interface, &self.addresses)
     }
+
+    /// The interface's first address of a family.
+    pub fn first(&self, v6: bool) -> Option<IpAddr> {
+        let addresses = self.addresses.iter().map(|net| net.addr().to_canonical());
+        self.primary.iter().copied().chain(addresses).find(|address| address.is_ipv6() == v6)
+    }
+}
+
+/// One of these is the address itself.
+pub(crate) fn has_address<'a>(addresses: impl IntoIterator<Item = &'a IpNet>, address: IpAddr) -> bool {
+    addresses.into_iter().any(|net| net.addr().to_canonical() == address)
 }
 
 /// A wire of this name and these subnets can carry the address of a pool that may name an interface.
@@ -123,6 +136,7 @@ impl Report {
         let wires = spec.wires.iter().map(|w| ReportedWire {
             interface: w.interface.clone(),
             addresses: w.addresses.iter().filter_map(|a| a.parse().ok()).collect(),
+            primary: w.primary.iter().filter_map(|a| read(a)).collect(),
             carrier: w.carrier,
         });
         Report {
@@ -141,6 +155,19 @@ impl Report {
     /// The wire that can carry an address, if there is one.
     pub fn wire(&self, interface: Option<&str>, address: IpAddr) -> Option<&ReportedWire> {
         self.wires.iter().find(|w| w.reaches(interface, address))
+    }
+
+    /// The wire that has an address itself.
+    pub fn own_wire(&self, address: IpAddr) -> Option<&ReportedWire> {
+        self.wires.iter().find(|wire| has_address(&wire.addresses, address))
+    }
+
+    /// The wire that carries packets of a record's address.
+    pub fn wire_of(&self, record: &EgressAddressSpec, address: IpAddr) -> Option<&ReportedWire> {
+        match record.node_address {
+            true => self.own_wire(address),
+            false => self.wire(record.interface.as_deref(), address),
+        }
     }
 
     /// Addresses of the node itself that the report adds to the cluster's inside.
@@ -171,9 +198,11 @@ impl Record {
 
     /// Nothing differs but who leases which ports, and how these are shared.
     pub(crate) fn same_but_for_leases(&self, other: &Record) -> bool {
-        let EgressAddressSpec { address: _, pool, interface, claims, candidates, .. } = &self.spec;
+        let EgressAddressSpec { address: _, pool, interface, claims, candidates, node_address, .. } =
+            &self.spec;
         let new = &other.spec;
-        (pool, interface, claims, candidates) == (&new.pool, &new.interface, &new.claims, &new.candidates)
+        (pool, interface, claims, candidates, node_address)
+            == (&new.pool, &new.interface, &new.claims, &new.candidates, &new.node_address)
     }
 
     /// The candidates in the order in which they hold the address: the first living one does.

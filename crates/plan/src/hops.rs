@@ -43,7 +43,14 @@ mod tests {
 
     fn wire(link: u32, addresses: &[&str]) -> LocalWire {
         let addresses = nets(addresses);
-        LocalWire { interface: format!("eth{link}"), link, mac: [2; 6], addresses, carrier: true }
+        LocalWire {
+            interface: format!("eth{link}"),
+            link,
+            mac: [2; 6],
+            addresses,
+            primary: [].into(),
+            carrier: true,
+        }
     }
 
     fn found(underlay: &[&str], wires: &[LocalWire]) -> (String, String) {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use egret_api::{
     AddressRange, ClusterEgressPolicy, ClusterEgressPolicySpec, Destination, EgressPolicy, EgressPolicySpec,
-    EgressPool, EgressPoolSpec, Kind, NamespaceGrant, Object, ObjectKey, Port, PortSettings, Protocol,
-    Timeouts,
+    EgressPool, EgressPoolSpec, Kind, NamespaceGrant, NodeAddress, Object, ObjectKey, Port, PortSettings,
+    Protocol, Timeouts,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -89,7 +89,7 @@ impl Import {
             start: Some(range.first.to_string()),
             end: Some(range.last.to_string()),
         };
-        if pool.ranges.is_empty() {
+        if pool.ranges.is_empty() && pool.node_address.is_none() {
             return self.note(&pool.key, "left out: it has no address to give out");
         }
         if pool.suitable_nodes {
@@ -99,6 +99,7 @@ impl Import {
         }
         let spec = EgressPoolSpec {
             ranges: pool.ranges.iter().map(range).collect(),
+            node_address: pool.node_address.map(|family| NodeAddress { family }),
             node_selector: pool.nodes.to_label_selector(),
             interface: pool.interface.clone(),
             namespaces: None,
@@ -177,7 +178,8 @@ impl Import {
             return Some(name_of(&pool.key));
         }
         if key.kind == Kind::Egress {
-            self.note(key, format!("left out: {address} is a node's own; put it into a pool"));
+            let text = "is a node's own: write an EgressPool with nodeAddress and the name of the interface";
+            self.note(key, format!("left out: {address} {text}"));
             return None;
         }
         let text = format!(
@@ -188,6 +190,7 @@ impl Import {
         let name = format!("{}-{}", system(key.kind), record_name(address));
         let spec = EgressPoolSpec {
             ranges: vec![AddressRange { cidr: Some(host(address).to_string()), start: None, end: None }],
+            node_address: None,
             node_selector: LabelSelector::default(),
             interface: None,
             namespaces: Some(NamespaceGrant { names: vec![key.namespace.clone()], selector: None }),

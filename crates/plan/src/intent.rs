@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use egret_api::{Claim, Kind, Object, ObjectKey, PortSettings, Timeouts, WhenUnavailable};
+use egret_api::{Claim, Family, Kind, Object, ObjectKey, PortSettings, Timeouts, WhenUnavailable};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
@@ -89,6 +89,8 @@ pub struct Pool {
     pub created: Option<Timestamp>,
     /// Addresses in the order in which they are given out.
     pub ranges: Vec<Range>,
+    /// It gives no address out: its policies leave by their gateway's own, the first of `interface` in this family.
+    pub node_address: Option<Family>,
     /// The one address of the pool, where all its policies share it and it is held even while none uses it.
     pub shared: Option<IpAddr>,
     /// Nodes that may be gateways.

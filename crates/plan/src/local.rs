@@ -67,6 +67,8 @@ pub struct LocalWire {
     pub mac: Mac,
     /// Its addresses with prefix length.
     pub addresses: BTreeSet<IpNet>,
+    /// Its first address of each family, where that is not the first of `addresses`.
+    pub primary: BTreeSet<IpAddr>,
     /// It has a carrier.
     pub carrier: bool,
 }

@@ -136,8 +136,20 @@ fn port(p: &Port, field: &str) -> Result<PortMatch, Fault> {
 pub(crate) fn pool(object: &Object, spec: &EgressPoolSpec) -> Result<Pool, Vec<Fault>> {
     let mut faults = Faults(Vec::new());
     faults.at_most(&spec.ranges, 64, "spec.ranges");
-    if spec.ranges.is_empty() {
-        faults.0.push(Fault::invalid("spec.ranges", "the pool has no range", "add a range"));
+    match (&spec.node_address, &spec.interface, spec.ranges.is_empty()) {
+        (None, _, true) => {
+            faults.0.push(Fault::invalid("spec.ranges", "the pool has no range", "add a range"));
+        }
+        (Some(_), _, false) => {
+            let message = "is given beside ranges";
+            let cure = "keep one of the two, and write another pool for the other";
+            faults.0.push(Fault::invalid("spec.nodeAddress", message, cure));
+        }
+        (Some(_), None, true) => {
+            let message = "is missing: nodeAddress is the address of an interface";
+            faults.0.push(Fault::invalid("spec.interface", message, "write the interface's name"));
+        }
+        _ => {}
     }
     let ranges: Vec<Range> = (spec.ranges.iter().take(64).enumerate())
         .filter_map(|(i, r)| faults.take(range(r, &format!("spec.ranges[{i}]"))))
@@ -157,6 +169,7 @@ pub(crate) fn pool(object: &Object, spec: &EgressPoolSpec) -> Result<Pool, Vec<F
         key: object.key(),
         created: object.metadata().creation_timestamp.as_ref().map(|t| t.0),
         ranges,
+        node_address: spec.node_address.as_ref().map(|own| own.family),
         shared: None,
         nodes,
         suitable_nodes: false,

@@ -1,12 +1,14 @@
 //! The plan of one node: what its kernel must hold, whom it must probe, and what it has to report.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use egret_api::WhenUnavailable;
+use egret_api::{Family, ObjectKey, WhenUnavailable};
 
-use crate::facts::{Record, Report, reaches};
+use crate::elect;
+use crate::facts::{Record, Report, has_address, reaches};
 use crate::guard;
 use crate::hops::hops;
 use crate::inside::{self, ClusterSettings};
@@ -60,6 +62,7 @@ pub fn plan(world: &World, settings: &ClusterSettings, local: &Local) -> NodePla
     planner.plan.tables.inside = inside::networks(world, settings);
     planner.nodes();
     planner.pods();
+    planner.left();
     planner.serve();
     planner.plan
 }
@@ -67,16 +70,31 @@ pub fn plan(world: &World, settings: &ClusterSettings, local: &Local) -> NodePla
 /// What a policy does now, with what the records say of its address.
 pub(crate) fn verdict(world: &World, intent: &Intent, lives: impl Fn(&Record, &str) -> bool) -> Verdict {
     let usable = |record: &&Record| {
-        intent.pool.as_ref().is_none_or(|pool| record.spec.pool == reference(pool))
-            && intent.address.is_none_or(|asked| asked == record.address)
+        intent.pool.as_ref().is_none_or(|pool| match node_address(world, pool) {
+            Some(_) => record.spec.node_address,
+            None => record.spec.pool == reference(pool),
+        }) && intent.address.is_none_or(|asked| asked == record.address)
     };
-    let record = world.records_claimed_by(&intent.rank.claim()).find(usable);
-    let carried = record.is_some_and(|r| r.holder(|c| lives(r, c)).is_some());
+    let claim = intent.rank.claim();
+    let mut records: Vec<&Record> = world.records_claimed_by(&claim).filter(usable).collect();
+    let carried = |record: &Record| record.holder(|c| lives(record, c)).is_some();
+    if let Some(pool) = intent.pool.as_ref().filter(|_| records.len() > 1) {
+        let pool = reference(pool);
+        let node = |record: &Record| record.spec.candidates.first().cloned().unwrap_or_default();
+        records.sort_by_cached_key(|record| Reverse(elect::preference(&pool, &node(record))));
+    }
+    let record = records.iter().copied().find(|record| carried(record)).or(records.first().copied());
+    let carried = record.is_some_and(carried);
     match (record, intent.when_unavailable) {
         (_, WhenUnavailable::Bypass) if !carried => Verdict::Ordinary,
         (Some(record), _) => Verdict::Egress(record.address),
         (None, _) => Verdict::Drop,
     }
+}
+
+/// The family of a pool of nodes' own addresses.
+fn node_address(world: &World, pool: &ObjectKey) -> Option<Family> {
+    world.pools().get(pool)?.meaning.as_ref().ok()?.node_address
 }
 
 /// Compiles the rules of a pod that these policies select.
@@ -100,6 +118,9 @@ pub(crate) fn families(world: &World, intent: &Intent, verdict: Verdict) -> (boo
         _ => {
             let pool =
                 intent.pool.as_ref().and_then(|p| world.pools().get(p)).and_then(|p| p.meaning.as_ref().ok());
+            if let Some(family) = pool.and_then(|p| p.node_address) {
+                return (family == Family::IPv4, family == Family::IPv6);
+            }
             let ranges = pool.map(|p| p.ranges.as_slice()).unwrap_or_default();
             let has = |v4: bool| ranges.is_empty() || ranges.iter().any(|r| r.first.is_ipv4() == v4);
             (has(true), has(false))
@@ -134,7 +155,10 @@ impl<'a> Planner<'a> {
     /// The wire of this node that can carry an address.
     fn wire(&self, record: &Record) -> Option<&'a LocalWire> {
         let interface = record.spec.interface.as_deref();
-        self.local.wires.iter().find(|w| reaches(interface, record.address, &w.interface, &w.addresses))
+        self.local.wires.iter().find(|w| match record.spec.node_address {
+            true => has_address(&w.addresses, record.address),
+            false => reaches(interface, record.address, &w.interface, &w.addresses),
+        })
     }
 
     /// A candidate can carry packets of an address now, as far as this node believes.
@@ -144,8 +168,9 @@ impl<'a> Planner<'a> {
             return self.wire(record).is_some_and(|w| w.carrier);
         }
         // Every node reads the same reports, so all leave out a gateway whose other wire is cut.
-        let wire = report.and_then(|r| r.wire(record.spec.interface.as_deref(), record.address));
-        wire.is_none_or(|w| w.carrier)
+        let wire = report.and_then(|r| r.wire_of(&record.spec, record.address));
+        // An address that has left its node is not there, whatever else the node can carry.
+        wire.map_or(!record.spec.node_address, |w| w.carrier)
     }
 
     fn nodes(&mut self) {
@@ -188,7 +213,7 @@ impl<'a> Planner<'a> {
                 && !self.plan.tables.egress.contains_key(address)
                 && let Some(record) = self.world.record(*address)
             {
-                self.egress(record);
+                self.egress(record, true);
             }
         }
         let set = compile(self.world, intents, &verdicts);
@@ -225,8 +250,20 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// An egress address that pods of this node use.
-    fn egress(&mut self, record: &'a Record) {
+    /// Addresses of nodes that no rule of this node names now: those that stand by, and those that connections have
+    /// which began while a rule named them. They end with their address, not with the rule.
+    fn left(&mut self) {
+        for record in self.world.records_naming(&self.local.node) {
+            let leased = || record.spec.leases.iter().any(|lease| lease.node == self.local.node);
+            if record.spec.node_address && leased() && !self.plan.tables.egress.contains_key(&record.address)
+            {
+                self.egress(record, false);
+            }
+        }
+    }
+
+    /// An egress address that pods of this node use, or used. `wanted`: a rule names it.
+    fn egress(&mut self, record: &'a Record, wanted: bool) {
         let address = record.address;
         let holder = self.holder(record);
         let here = record.has_candidate(&self.local.node) && self.lives(record, &self.local.node);
@@ -235,7 +272,7 @@ impl<'a> Planner<'a> {
             (None, Some(holder)) => self.way_to(holder),
             (None, None) => Path::None,
         };
-        let (entry, waits) = self.entry(record, path);
+        let (entry, waits) = self.entry(record, path, wanted);
         if let Some(port) = entry.blocks.first() {
             self.try_links(record, *port);
         }
@@ -244,11 +281,17 @@ impl<'a> Planner<'a> {
     }
 
     /// The ports of an egress address from which new flows take one; or what it waits for if there are none.
-    pub(crate) fn entry(&self, record: &'a Record, path: Path) -> (EgressEntry, Option<String>) {
+    /// `wanted`: a rule names the address.
+    pub(crate) fn entry(
+        &self,
+        record: &'a Record,
+        path: Path,
+        wanted: bool,
+    ) -> (EgressEntry, Option<String>) {
         let mine = record.spec.leases.iter().filter(|l| l.node == self.local.node && l.released.is_none());
         let (usable, early): (Vec<_>, Vec<_>) =
             mine.partition(|l| self.unprogrammed(record, l.revision).is_none());
-        let waits = usable.is_empty().then(|| {
+        let waits = (usable.is_empty() && (wanted || !early.is_empty())).then(|| {
             let blocks = match early.first().and_then(|l| self.unprogrammed(record, l.revision)) {
                 Some(gateway) => format!("gateway {gateway} to program its ports"),
                 None => "the controller to lease ports of it to this node".to_owned(),
@@ -261,7 +304,8 @@ impl<'a> Planner<'a> {
         blocks.truncate(MAX_BLOCKS);
         let spec = &record.spec;
         let (block_size, pod_share, timers) = (spec.block_size, spec.pod_share, spec.timeouts.into());
-        (EgressEntry { path, block_size, blocks, pod_share, timers }, waits)
+        let node_address = spec.node_address;
+        (EgressEntry { path, block_size, blocks, pod_share, timers, node_address }, waits)
     }
 
     /// Whose ports of an egress address are: by first port, the underlay address of the node.
@@ -322,12 +366,15 @@ impl<'a> Planner<'a> {
                 self.plan.waiting.push(format!("egress address {address}: no wire of this node reaches it"));
                 continue;
             };
-            let holds = holder == Some(self.local.node.as_str());
+            let node_address = record.spec.node_address;
+            // For a node's own address the kernel answers.
+            let holds = holder == Some(self.local.node.as_str()) && !node_address;
             if holds {
                 self.plan.holds.insert(address, wire.link);
             }
             let block_size = record.spec.block_size;
-            served.push((address, ServedEntry { wire: wire.link, mac: wire.mac, holder: holds, block_size }));
+            let (wire, mac) = (wire.link, wire.mac);
+            served.push((address, ServedEntry { wire, mac, holder: holds, block_size, node_address }));
             leases.extend(self.leases(record));
             self.plan.programmed.insert(address, record.spec.revision);
         }

@@ -28,13 +28,17 @@ impl NodePlan {
         let mut planner = Planner::new(world, local);
         let mut part = Part { addresses: addresses.clone(), ..Part::default() };
         for address in addresses {
+            // Whether this node has ports of a node's own address decides more than its ports.
+            if world.record(*address).is_some_and(|record| record.spec.node_address) {
+                return None;
+            }
             let (used, served) = (self.tables.egress.get(address), self.tables.served.get(address));
             if used.is_none() && served.is_none() {
                 continue;
             }
             let record = world.record(*address)?;
             if let Some(used) = used {
-                let (entry, waits) = planner.entry(record, used.path);
+                let (entry, waits) = planner.entry(record, used.path, true);
                 // Links are tried from the first of the ports.
                 if entry.blocks.first() != used.blocks.first() {
                     return None;

@@ -139,6 +139,8 @@ pub struct EgressEntry {
     pub pod_share: u8,
     /// How long its flows may be idle.
     pub timers: Timers,
+    /// It is its gateway's own: without the gateway its connections have no end to hope for, and are reset.
+    pub node_address: bool,
 }
 
 /// How long flows may be idle, in seconds.
@@ -194,6 +196,8 @@ pub struct ServedEntry {
     pub holder: bool,
     /// Ports in one block, a power of two.
     pub block_size: u16,
+    /// It is this node's own: only answers to what left by it are Egret's, the rest is the kernel's.
+    pub node_address: bool,
 }
 
 /// What the guard in the forward path must know. It drops, in this order of questions: is the source a pod

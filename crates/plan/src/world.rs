@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use egret_api::{Claim, Kind, Mode, Modes, Object, ObjectKey};
+use egret_api::{Claim, EgressAddressSpec, Kind, Mode, Modes, Object, ObjectKey};
 use ipnet::IpNet;
 use serde_json::Value;
 
@@ -414,6 +414,12 @@ impl World {
     pub fn able(&self, node: &str, interface: Option<&str>, address: IpAddr) -> bool {
         let report = self.reports.get(node).filter(|r| r.ready);
         report.and_then(|r| r.wire(interface, address)).is_some_and(|w| w.carrier)
+    }
+
+    /// A node says that it can carry packets of a record's address.
+    pub(crate) fn carries(&self, node: &str, record: &EgressAddressSpec, address: IpAddr) -> bool {
+        let report = self.reports.get(node).filter(|r| r.ready);
+        report.and_then(|r| r.wire_of(record, address)).is_some_and(|w| w.carrier)
     }
 
     /// A node's address between nodes: as it reports it, else as the cluster knows it, of the family asked for.

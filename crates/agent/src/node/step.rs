@@ -104,6 +104,8 @@ impl<K: Kernel> Node<K> {
             }
             took.apply = Some(begun.elapsed());
         }
+        // Before it is told that the leases are in force.
+        self.reserve_ports();
         if self.failures.is_empty() {
             self.in_force = Some(InForce { plan: self.plan.clone(), digests: self.digests.clone() });
         }

@@ -119,6 +119,10 @@ impl Kernel for Memory {
     fn sweep(&mut self) -> Result<Option<Sweep>, DatapathError> {
         Ok(Some(Sweep { use_: self.used.clone(), ..Sweep::default() }))
     }
+    fn reserve_ports(&mut self, wanted: bool) -> Result<(), DatapathError> {
+        self.log.borrow_mut().push(format!("reserve {wanted}"));
+        Ok(())
+    }
     fn announce(&self, _: LinkIndex, _: Mac, address: IpAddr) -> io::Result<()> {
         self.announced.borrow_mut().push(address);
         self.log.borrow_mut().push("announce".to_owned());
@@ -209,7 +213,14 @@ fn batch(applied: Vec<Object>) -> Changes {
 
 fn wire(link: LinkIndex, interface: &str, address: &str, carrier: bool) -> LocalWire {
     let addresses = [address.parse().unwrap()].into();
-    LocalWire { interface: interface.into(), link, mac: [2, 0, 0, 0, 0, link as u8], addresses, carrier }
+    LocalWire {
+        interface: interface.into(),
+        link,
+        mac: [2, 0, 0, 0, 0, link as u8],
+        addresses,
+        primary: [].into(),
+        carrier,
+    }
 }
 
 fn links(number: u8, carrier: bool, pods: bool) -> LinkSnapshot {

@@ -86,7 +86,12 @@ const CLUSTER: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\n\
     spec: {nodeName: node-1}\nstatus: {podIPs: [{ip: 10.244.1.10}]}\n";
 
 fn gateway() -> Object {
-    let wire = Wire { interface: "eth1".into(), addresses: vec!["192.0.2.1/24".into()], carrier: true };
+    let wire = Wire {
+        interface: "eth1".into(),
+        addresses: vec!["192.0.2.1/24".into()],
+        primary: vec![],
+        carrier: true,
+    };
     let spec =
         EgressNodeSpec { underlay: "10.0.0.1".into(), wires: vec![wire], ready: true, ..Default::default() };
     Object::EgressNode(Box::new(EgressNode::new("node-1", spec)))

@@ -1,6 +1,6 @@
 //! What the kernel says about interfaces, addresses, routes and neighbours, as plain values.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use egret_plan::tables::{LinkIndex, Mac};
@@ -86,9 +86,9 @@ fn link(message: &LinkMessage) -> LinkFacts {
     facts
 }
 
-/// The addresses of each interface.
-pub async fn addresses(handle: &Handle) -> Result<BTreeMap<LinkIndex, BTreeSet<IpNet>>, DatapathError> {
-    let mut found: BTreeMap<LinkIndex, BTreeSet<IpNet>> = BTreeMap::new();
+/// The addresses of each interface, in the kernel's order: the first of a family is the primary one.
+pub async fn addresses(handle: &Handle) -> Result<BTreeMap<LinkIndex, Vec<IpNet>>, DatapathError> {
+    let mut found: BTreeMap<LinkIndex, Vec<IpNet>> = BTreeMap::new();
     let mut messages = handle.address().get().execute();
     while let Some(message) = messages.try_next().await.map_err(DatapathError::netlink("list addresses"))? {
         // On a link between two ends `Address` is the other end, and `Local` ours.
@@ -101,7 +101,7 @@ pub async fn addresses(handle: &Handle) -> Result<BTreeMap<LinkIndex, BTreeSet<I
             }
         }
         if let Some(net) = local.or(address).and_then(|ip| IpNet::new(ip, message.header.prefix_len).ok()) {
-            found.entry(message.header.index).or_default().insert(net);
+            found.entry(message.header.index).or_default().push(net);
         }
     }
     Ok(found)

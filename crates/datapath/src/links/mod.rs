@@ -73,7 +73,8 @@ impl Links {
             facts::links(&self.handle).await?.into_iter().map(|(facts, _)| (facts.index, facts)).collect();
         let addresses = facts::addresses(&self.handle).await?;
         let neighbours = Neighbours::read(&self.handle).await?;
-        let of_link = |link: &LinkIndex| addresses.get(link).cloned().unwrap_or_default();
+        let in_order = |link: &LinkIndex| addresses.get(link).cloned().unwrap_or_default();
+        let of_link = |link: &LinkIndex| BTreeSet::from_iter(in_order(link));
 
         let found = links
             .values()
@@ -104,6 +105,7 @@ impl Links {
                     interface: facts.name.clone(),
                     link: facts.index,
                     mac: facts.mac.unwrap_or_default(),
+                    primary: primary(in_order(&facts.index).iter().filter(|net| leads_outside(net)), &global),
                     addresses: global,
                     carrier: facts.carrier,
                 });
@@ -172,6 +174,19 @@ fn can_be_wire(facts: &LinkFacts, links: &BTreeMap<LinkIndex, LinkFacts>) -> boo
 /// Hardware, or made of it.
 fn is_hardware(facts: &LinkFacts) -> bool {
     matches!(facts.kind, None | Some(InfoKind::Vlan | InfoKind::Bond | InfoKind::MacVlan | InfoKind::Team))
+}
+
+/// The first address of each family, where another is first of the sorted ones.
+fn primary<'a>(
+    in_order: impl Iterator<Item = &'a IpNet> + Clone,
+    sorted: &BTreeSet<IpNet>,
+) -> BTreeSet<IpAddr> {
+    let first = |v6: bool| {
+        let of_family = |net: &&IpNet| net.addr().is_ipv6() == v6;
+        let (found, lowest) = (in_order.clone().find(of_family), sorted.iter().find(of_family));
+        found.filter(|found| Some(*found) != lowest).map(IpNet::addr)
+    };
+    [false, true].into_iter().filter_map(first).collect()
 }
 
 /// An address that neighbours on the link can share a network with: the host's end of a pod's link may carry a

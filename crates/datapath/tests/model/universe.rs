@@ -74,7 +74,13 @@ impl Universe {
                 let mine = 1 + dice.below(3) as u16;
                 let entry = entry(on, shift, mine, share, timers, index);
                 world.egress.insert(addr(egress), entry);
-                let served = layout::Served { wire: on.wire, mac: mac("wire"), holder: 1, shift };
+                let served = layout::Served {
+                    wire: on.wire,
+                    mac: mac("wire"),
+                    holder: 1,
+                    shift,
+                    ..Default::default()
+                };
                 world.served.insert(addr(egress), served);
                 for block in 0..BLOCKS {
                     let node = match block {
@@ -105,7 +111,8 @@ fn entry(on: Interfaces, shift: u8, mine: u16, share: u8, timers: Timers, index:
         timers,
         share,
         opened: 0,
-        pad: [0; 7],
+        node_address: 0,
+        pad: [0; 6],
     }
 }
 

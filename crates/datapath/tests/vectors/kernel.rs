@@ -51,6 +51,7 @@ pub struct Kernel {
     pod_flows: HashMap<MapData, Addr, u32>,
     owners: HashMap<MapData, OwnerKey, u32>,
     fragments: HashMap<MapData, FragmentKey, layout::Fragment>,
+    carried: HashMap<MapData, ReturnKey, layout::Carried>,
     complaints: PerCpuArray<MapData, layout::Budget>,
     sweep_state: Array<MapData, layout::Sweep>,
     suspects: Array<MapData, layout::Suspect>,
@@ -154,6 +155,7 @@ impl Kernel {
             pod_flows: typed(&mut ebpf, "pod_flows"),
             owners: typed(&mut ebpf, "owners"),
             fragments: typed(&mut ebpf, "fragments"),
+            carried: typed(&mut ebpf, "carried"),
             complaints: typed(&mut ebpf, "complaints"),
             sweep_state: typed(&mut ebpf, "sweep_state"),
             suspects: typed(&mut ebpf, "suspects"),
@@ -208,6 +210,7 @@ impl Kernel {
         replace(&mut self.pod_flows, world.pod_flows.iter().map(|(a, v)| (Addr::from(*a), *v)));
         replace(&mut self.owners, world.owners.iter().map(|(k, v)| (*k, *v)));
         replace(&mut self.fragments, world.fragments.iter().map(|(k, v)| (*k, *v)));
+        replace(&mut self.carried, world.carried.iter().map(|(k, v)| (*k, *v)));
         let spent = layout::Budget { second: now(), spent: world.complaints };
         let processors = aya::util::nr_cpus().unwrap();
         self.complaints.set(0, PerCpuValues::try_from(vec![spent; processors]).unwrap(), 0).unwrap();
@@ -222,6 +225,7 @@ impl Kernel {
             mappings: self.mappings.iter().map(Result::unwrap).collect(),
             owners: self.owners.iter().map(Result::unwrap).collect(),
             fragments: self.fragments.iter().map(Result::unwrap).collect(),
+            carried: self.carried.iter().map(Result::unwrap).collect(),
             ..world.clone()
         }
     }
@@ -333,6 +337,7 @@ impl Kernel {
             ("mappings", self.mappings.keys().count()),
             ("owners", self.owners.keys().count()),
             ("fragments", self.fragments.keys().count()),
+            ("carried", self.carried.keys().count()),
         ])
     }
 

@@ -104,6 +104,11 @@ fn nodes_on_one_link() {
     run(cases::underlay::cases());
 }
 
+#[test]
+fn a_gateways_own_address() {
+    run(cases::own_address::cases());
+}
+
 /// The list of verdicts in bpf/lib/reason.h and these vectors may not drift apart.
 #[test]
 fn every_verdict_has_a_vector() {

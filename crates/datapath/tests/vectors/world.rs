@@ -47,6 +47,7 @@ pub struct World {
     pub owners: BTreeMap<OwnerKey, u32>,
     pub pod_flows: BTreeMap<IpAddr, u32>,
     pub fragments: BTreeMap<FragmentKey, layout::Fragment>,
+    pub carried: BTreeMap<ReturnKey, layout::Carried>,
 }
 
 pub fn addr(text: &str) -> IpAddr {
@@ -131,6 +132,7 @@ impl World {
             owners: BTreeMap::new(),
             pod_flows: BTreeMap::new(),
             fragments: BTreeMap::new(),
+            carried: BTreeMap::new(),
         }
     }
 
@@ -139,11 +141,45 @@ impl World {
     pub fn gateway(&mut self) {
         for egress in EGRESS.map(addr) {
             let wire = self.on.wire;
-            self.served.insert(egress, layout::Served { wire, mac: mac("wire"), holder: 1, shift: 0 });
+            self.served
+                .insert(egress, layout::Served { wire, mac: mac("wire"), holder: 1, ..Default::default() });
             for (block, node) in (2000..).zip(["10.0.0.4", "10.0.0.5", "10.0.0.1", "fd00::4"]) {
                 self.leases.insert((egress, block), addr(node));
             }
         }
+    }
+
+    /// Makes them the gateway's own addresses.
+    pub fn own_address(&mut self) {
+        self.gateway();
+        for served in self.served.values_mut() {
+            (served.holder, served.node_address) = (0, 1);
+        }
+    }
+
+    /// The gateway has carried this conversation for a node, the last packet so many seconds ago.
+    pub fn carry(
+        &mut self,
+        protocol: u8,
+        egress: &str,
+        remote: &str,
+        node: &str,
+        (sent, received): (u8, u8),
+        idle: u32,
+    ) {
+        let [egress, remote] = [egress, remote].map(|end| end.parse::<SocketAddr>().unwrap());
+        let remote_port = if protocol == 1 || protocol == 58 { 0 } else { remote.port().to_be() };
+        let key = ReturnKey {
+            egress: egress.ip().into(),
+            remote: remote.ip().into(),
+            egress_port: egress.port().to_be(),
+            remote_port,
+            protocol,
+            pad: [0; 3],
+        };
+        let value =
+            layout::Carried { node: addr(node).into(), seen: now() - idle, sent, received, pad: [0; 2] };
+        self.carried.insert(key, value);
     }
 
     /// Changes the way of both egress addresses.
@@ -277,7 +313,17 @@ impl World {
             let to = if value.passed == 0 { IpAddr::from(value.to).to_string() } else { "kernel".to_owned() };
             format!("pieces {place} {}>{} {to}", IpAddr::from(key.src), IpAddr::from(key.dst))
         });
-        let lines = flows.chain(returns).chain(inbound).chain(mappings).chain(fragments);
+        let carried = self.carried.iter().map(|(key, value)| {
+            let (egress, remote) = (end(key.egress, key.egress_port), end(key.remote, key.remote_port));
+            let node = IpAddr::from(value.node);
+            let back = seen(value.received, value.seen);
+            format!(
+                "carried {} {egress}>{remote} {node}{} back{back}",
+                protocol(key.protocol),
+                seen(value.sent, now())
+            )
+        });
+        let lines = carried.chain(flows).chain(returns).chain(inbound).chain(mappings).chain(fragments);
         lines.chain(self.unmatched()).collect()
     }
 
@@ -318,7 +364,8 @@ pub fn by_overlay(gateway: &str) -> layout::Egress {
         timers: TIMERS,
         opened: 0,
         share: 0,
-        pad: [0; 7],
+        node_address: 0,
+        pad: [0; 6],
     }
 }
 

@@ -61,7 +61,7 @@ fn say_as(host: &Host, from: (&str, u16), to: (&str, u16)) {
 
 /// Sends an IPv4 packet as it is.
 fn throw(host: &Host, packet: Vec<u8>) {
-    let to = SockAddr::from(SocketAddrV4::new(Ipv4Addr::from_octets(packet[16..20].try_into().unwrap()), 0));
+    let to = SockAddr::from(SocketAddrV4::new(<[u8; 4]>::try_from(&packet[16..20]).unwrap().into(), 0));
     host.wait(move || {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW))).unwrap();
         socket.send_to(&packet, &to).unwrap();

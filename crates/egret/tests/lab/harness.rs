@@ -204,7 +204,9 @@ impl Lab {
             .collect()
     }
 
-    fn metrics(&self, node: &str) -> String {
+    /// What the node's agent answers to `/metrics`.
+    #[track_caller]
+    pub fn metrics(&self, node: &str) -> String {
         let socket = self.directory().join("run").join(format!("agent-{node}.sock"));
         let mut stream =
             std::os::unix::net::UnixStream::connect(&socket).unwrap_or_else(|e| panic!("{socket:?}: {e}"));

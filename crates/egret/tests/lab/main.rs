@@ -20,6 +20,7 @@ mod input;
 mod leases;
 mod mtu;
 mod neighbours;
+mod node_addresses;
 mod permissions;
 mod scale;
 mod sources;

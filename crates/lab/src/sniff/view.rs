@@ -324,6 +324,7 @@ mod tests {
             let spec = EgressAddressSpec {
                 address: "10.10.0.11".into(),
                 pool: "EgressPool/p".into(),
+                node_address: false,
                 interface: None,
                 claims: vec![],
                 candidates: vec![],

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use egret_api::{Kind, ObjectKey, Reason};
 
+use super::own::{self, OwnAddress, OwnAddresses};
 use crate::dialect::kube_vip;
 use crate::fault::Fault;
 use crate::intent::{Intent, Pool, Rank, reference};
@@ -31,6 +32,10 @@ pub(crate) struct Claims {
     unsettled: BTreeSet<ObjectKey>,
     /// Policies and pools whose standing may have changed.
     changed: BTreeSet<ObjectKey>,
+    /// The addresses of pools of nodes' own addresses.
+    pub own: OwnAddresses,
+    /// Of a policy of such a pool: the addresses that stand by, besides that of its outcome.
+    in_reserve: BTreeMap<ObjectKey, Vec<IpAddr>>,
     /// Addresses that their pool holds even while no policy uses them.
     shared: BTreeMap<IpAddr, ObjectKey>,
 }
@@ -48,6 +53,14 @@ pub(crate) struct Use {
 
 /// A policy and the pool that it may use.
 type Asking<'a> = (&'a Arc<Intent>, &'a Pool);
+
+/// What a policy may have.
+enum Wish<'a> {
+    /// An address of a pool: the one that a record gives it already, if it can keep it.
+    Of(&'a Pool, Option<IpAddr>),
+    /// These addresses of nodes, the preferred first.
+    Own(Vec<OwnAddress>),
+}
 
 /// Who may share an address: a namespace with itself, those who write for the whole cluster with each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +157,34 @@ fn kept(world: &World, intent: &Intent, pool: &Pool) -> Option<IpAddr> {
         .find(stays)
 }
 
+fn without_node(intent: &Intent, pool: &Pool) -> Fault {
+    let name = format!("{} {}", pool.key.kind.as_str(), pool.key.name);
+    let interface = pool.interface.as_deref().unwrap_or_default();
+    match intent.address {
+        Some(address) => Fault::new(
+            Reason::AddressNotInPool,
+            address_field(&intent.rank),
+            format!("{address} is the own address of no node of {name}"),
+            format!("name the first address of {interface} on one of its nodes, or leave the field out"),
+        ),
+        None => Fault::new(
+            Reason::NoCandidate,
+            pool_field(&pool.key),
+            format!("no suitable node that {name} selects reports an address on {interface}"),
+            format!("select a node with an address on {interface}, or correct the interface's name"),
+        ),
+    }
+}
+
+fn still_given(intent: &Intent, address: IpAddr) -> Fault {
+    Fault::new(
+        Reason::AddressTaken,
+        address_field(&intent.rank),
+        format!("{address} is a node's own now, and another policy still has it from a pool"),
+        "take it out of the pool's ranges",
+    )
+}
+
 fn exhausted(pool: &Pool) -> Fault {
     let (kind, name) = (pool.key.kind.as_str(), &pool.key.name);
     let ranges = match pool.key.kind {
@@ -170,7 +211,7 @@ impl Claims {
             return Err(not_granted(intent, pool));
         }
         match intent.address {
-            Some(address) if !pool.contains(address) => Err(Fault::new(
+            Some(address) if pool.node_address.is_none() && !pool.contains(address) => Err(Fault::new(
                 Reason::AddressNotInPool,
                 address_field(&intent.rank),
                 format!(
@@ -194,14 +235,6 @@ impl Claims {
                 "write one, or let a load balancer's controller give it one",
             ));
         };
-        if intent.rank.key.kind == Kind::Egress {
-            return Err(Fault::new(
-                Reason::NotServed,
-                "spec.externalIPPool",
-                "an egressIP without a pool is not served; its packets are dropped",
-                "name an ExternalIPPool that contains the address",
-            ));
-        }
         let gives = self.usable.iter().find(|(_, ranges)| ranges.iter().any(|r| r.contains(address)));
         match gives {
             Some((key, _)) => pool(world, key),
@@ -212,15 +245,51 @@ impl Claims {
         }
     }
 
+    fn wish<'a>(&self, world: &'a World, intent: &Intent) -> Result<Wish<'a>, Fault> {
+        if let (Kind::Egress, None, Some(address)) = (intent.rank.key.kind, &intent.pool, intent.address) {
+            return Self::of_a_node(world, intent, address);
+        }
+        let pool = self.permitted(world, intent)?;
+        if pool.node_address.is_none() {
+            return Ok(Wish::Of(pool, kept(world, intent, pool)));
+        }
+        let fits = |own: &&OwnAddress| intent.address.is_none_or(|asked| asked == own.address);
+        let all = self.own.of(&pool.key);
+        let chosen = if intent.address.is_some() { all } else { self.own.in_reserve(&pool.key) };
+        let chosen: Vec<OwnAddress> = chosen.iter().filter(fits).cloned().collect();
+        if chosen.is_empty() {
+            return Err(without_node(intent, pool));
+        }
+        Ok(Wish::Own(chosen))
+    }
+
+    /// An address that a policy names without a pool: it is the node's that has it.
+    fn of_a_node<'a>(world: &World, intent: &Intent, address: IpAddr) -> Result<Wish<'a>, Fault> {
+        let own = own::node_with(world, address).ok_or_else(|| {
+            Fault::new(
+                Reason::NoCandidate,
+                address_field(&intent.rank),
+                format!("no node has {address} on an interface towards the outside; packets are dropped"),
+                "add the address to an interface of a node, or name an ExternalIPPool that contains it",
+            )
+        })?;
+        Ok(Wish::Own(vec![own]))
+    }
+
     /// Settles every policy.
     pub fn settle(&mut self, world: &World) {
+        self.own = OwnAddresses::new(world);
         let mut taken = Taken::default();
+        // What a node has on an interface is no pool's to give.
+        for own in own::every(world) {
+            taken.take(Range { first: own.address, last: own.address }, &own.owner());
+        }
         for pool in by_age(world) {
             let (mut usable, mut lost) = (Vec::new(), Vec::new());
             for range in &pool.ranges {
                 let (free, had) = taken.take(*range, &pool.key);
                 usable.extend(free);
-                lost.extend(had.into_iter().filter(|(_, by)| *by != pool.key));
+                lost.extend(had.into_iter().filter(|(_, by)| *by != pool.key && by.kind != Kind::Node));
             }
             let holds = |address: &IpAddr| usable.iter().any(|r: &Range| r.contains(*address));
             if let Some(address) = pool.shared.filter(holds) {
@@ -253,7 +322,7 @@ impl Claims {
         for address in &addresses {
             self.hold(*address);
         }
-        addresses.extend(again.iter().filter_map(|key| self.address(key)));
+        addresses.extend(again.iter().flat_map(|key| self.addresses(key)));
         self.changed.extend(again);
         (!contradiction).then_some(addresses)
     }
@@ -261,6 +330,11 @@ impl Claims {
     /// The policy's address.
     pub fn address(&self, policy: &ObjectKey) -> Option<IpAddr> {
         self.outcomes.get(policy)?.as_ref().ok().copied()
+    }
+
+    /// All addresses that the policy may use, the preferred first: several if they are nodes' own.
+    pub fn addresses(&self, policy: &ObjectKey) -> impl Iterator<Item = IpAddr> + use<'_> {
+        self.address(policy).into_iter().chain(self.in_reserve.get(policy).into_iter().flatten().copied())
     }
 
     /// Policies and pools whose standing may have changed since this was last asked.
@@ -272,14 +346,20 @@ impl Claims {
     fn place(&mut self, world: &World, mut intents: Vec<&Arc<Intent>>) -> bool {
         intents.sort_unstable_by(|a, b| a.rank.cmp(&b.rank));
         let (mut asking, mut waiting, mut contradiction) = (Vec::new(), Vec::new(), false);
-        let wishes = answers(&intents, |intent| {
-            self.permitted(world, intent).map(|pool| (pool, kept(world, intent, pool)))
-        });
+        let wishes = answers(&intents, |intent| self.wish(world, intent));
         for (intent, wish) in intents.into_iter().zip(wishes) {
             self.unsettled.remove(&intent.rank.key);
             match wish {
                 Err(fault) => self.refuse(intent, fault),
-                Ok((pool, kept)) => {
+                Ok(Wish::Own(own)) => {
+                    let (own, others): (Vec<_>, Vec<_>) = own.into_iter().partition(|own| self.is_own(own));
+                    contradiction |= !others.is_empty();
+                    match (own.is_empty(), others.first()) {
+                        (true, Some(other)) => self.refuse(intent, still_given(intent, other.address)),
+                        _ => self.grant_own(intent, &own),
+                    }
+                }
+                Ok(Wish::Of(pool, kept)) => {
                     let open = kept.filter(|a| self.open(*a, intent, pool));
                     contradiction |= kept.is_some() && open.is_none();
                     match open {
@@ -357,14 +437,37 @@ impl Claims {
         self.outcomes.insert(intent.rank.key.clone(), Ok(address));
     }
 
+    /// Nobody has the address from a pool, which gave it away before a node had it.
+    fn is_own(&self, own: &OwnAddress) -> bool {
+        self.by_address.get(&own.address).is_none_or(|used| used.pool.kind == Kind::Node)
+    }
+
+    fn grant_own(&mut self, intent: &Intent, own: &[OwnAddress]) {
+        for own in own {
+            let used = self.use_of(&own.owner(), own.address, Owner::Cluster);
+            used.ranks.insert(intent.rank.clone());
+        }
+        let mut addresses = own.iter().map(|own| own.address);
+        if let Some(first) = addresses.next() {
+            self.outcomes.insert(intent.rank.key.clone(), Ok(first));
+            self.in_reserve.insert(intent.rank.key.clone(), addresses.collect());
+        }
+    }
+
     fn refuse(&mut self, intent: &Intent, fault: Fault) {
         self.outcomes.insert(intent.rank.key.clone(), Err(fault));
     }
 
-    /// Forgets a policy; returns the address that it had.
-    fn forget(&mut self, key: &ObjectKey) -> Option<IpAddr> {
+    /// Forgets a policy; returns the addresses that it had.
+    fn forget(&mut self, key: &ObjectKey) -> Vec<IpAddr> {
         self.unsettled.remove(key);
-        let address = self.outcomes.remove(key)?.ok()?;
+        let address = self.outcomes.remove(key).and_then(Result::ok);
+        let addresses = address.into_iter().chain(self.in_reserve.remove(key).unwrap_or_default());
+        addresses.filter_map(|address| self.leave(key, address)).collect()
+    }
+
+    /// A policy uses an address no more.
+    fn leave(&mut self, key: &ObjectKey, address: IpAddr) -> Option<IpAddr> {
         let used = self.by_address.get_mut(&address)?;
         used.ranks.retain(|rank| rank.key != *key);
         self.changed.extend(used.ranks.iter().map(|rank| rank.key.clone()));

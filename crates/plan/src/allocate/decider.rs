@@ -104,7 +104,7 @@ impl Decider {
         let Some(claimed) = self.claims.again(world, &touched.policies) else { return false };
         addresses.extend(claimed);
         let used = touched.used.iter().chain(&touched.policies);
-        addresses.extend(used.filter_map(|key| self.claims.address(key)));
+        addresses.extend(used.flat_map(|key| self.claims.addresses(key)));
         addresses.extend(self.unwritten.iter());
         addresses.extend(self.wakes.iter().filter(|(_, at)| **at <= now).map(|(address, _)| *address));
 
@@ -118,6 +118,7 @@ impl Decider {
             told.extend(used.into_iter().flat_map(|u| &u.ranks).map(|rank| rank.key.clone()));
             // Its status tells of the one address that it has.
             told.extend(used.map(|u| u.pool.clone()).filter(|pool| pool.kind == Kind::EgressGateway));
+            told.extend(self.claims.own.pools_with(address).cloned());
         }
         // Whether a policy comes second in a family depends on the address of the first.
         let second: Vec<ObjectKey> = told.iter().flat_map(|key| world.outranked_by(key)).cloned().collect();

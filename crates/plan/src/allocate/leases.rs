@@ -15,6 +15,19 @@ use crate::world::World;
 /// How long a block rests before another node gets it: remote ends may still remember its flows.
 pub const QUARANTINE: SignedDuration = SignedDuration::from_secs(120);
 
+/// First port that a node may lease of an address that is nobody else's.
+pub(crate) const SHARED_PORTS: u16 = 1024;
+/// The same of an address that is a node's own: below are the node's services, the range of NodePorts and what the
+/// kernel takes for connections of its own.
+pub const OWN_PORTS: u16 = 40960;
+
+/// What ports of an address there are to lease.
+pub(crate) struct Ports<'a> {
+    pub settings: &'a PortSettings,
+    /// The first of them.
+    pub first: u16,
+}
+
 /// The leases of one address.
 pub(crate) struct Leased {
     pub leases: Vec<Lease>,
@@ -32,13 +45,14 @@ pub(crate) fn lease(
     address: IpAddr,
     before: Option<&EgressAddressSpec>,
     users: &[User],
-    ports: &PortSettings,
+    ports: &Ports,
     now: Timestamp,
 ) -> Leased {
+    let Ports { settings: ports, first: lowest } = *ports;
     let block_size = block_size(before, ports);
     let old = before.map(|r| r.leases.as_slice()).unwrap_or_default();
     let mut leases: BTreeMap<u16, Lease> = BTreeMap::new();
-    for lease in old.iter().filter(|l| l.first_port >= 1024 && l.first_port % block_size == 0) {
+    for lease in old.iter().filter(|l| l.first_port >= lowest && l.first_port % block_size == 0) {
         leases.entry(lease.first_port).or_insert_with(|| lease.clone());
     }
     let revision = before.map_or(0, |r| r.revision);
@@ -71,7 +85,7 @@ pub(crate) fn lease(
             }
         }
     }
-    let mut blocks = Blocks { leases, block_size, revision: revision.saturating_add(1), now };
+    let mut blocks = Blocks { leases, lowest, block_size, revision: revision.saturating_add(1), now };
     // Every node gets one block before any gets a second.
     for share in 1..=users.iter().map(|user| user.wanted).max().unwrap_or(0) {
         for user in users.iter_mut().filter(|user| user.wanted >= share && user.held < share) {
@@ -107,6 +121,7 @@ fn block_size(before: Option<&EgressAddressSpec>, ports: &PortSettings) -> u16 {
 
 struct Blocks {
     leases: BTreeMap<u16, Lease>,
+    lowest: u16,
     block_size: u16,
     revision: u64,
     now: Timestamp,
@@ -119,7 +134,7 @@ impl Blocks {
             own.released = None;
             return true;
         }
-        let first = self.block_size.max(1024);
+        let first = self.block_size.max(self.lowest);
         let free = (first..=u16::MAX).step_by(self.block_size.into()).find(|p| !self.leases.contains_key(p));
         if let Some(first_port) = free {
             let lease = Lease { node: node.to_owned(), first_port, revision: self.revision, released: None };

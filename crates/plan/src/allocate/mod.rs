@@ -4,6 +4,7 @@ mod candidates;
 mod claims;
 mod decider;
 mod leases;
+mod own;
 mod record;
 mod status;
 
@@ -17,7 +18,7 @@ use crate::world::World;
 
 pub(crate) use claims::Claims;
 pub use decider::Decider;
-pub use leases::QUARANTINE;
+pub use leases::{OWN_PORTS, QUARANTINE};
 
 /// What the controller writes.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use egret_api::{EgressAddressSpec, Kind, Mode};
+use egret_api::{EgressAddressSpec, Kind, Mode, PortSettings, Timeouts};
 use jiff::Timestamp;
 
 use super::candidates::Candidates;
 use super::claims::{self, Claims, Use};
-use super::leases;
+use super::leases::{self, OWN_PORTS, Ports, SHARED_PORTS};
 use crate::elect;
 use crate::facts::Report;
-use crate::intent::{Rank, reference};
+use crate::intent::{Pool, Rank, reference};
 use crate::world::World;
 
 /// What is decided about one address.
@@ -56,10 +56,20 @@ pub(crate) fn decide(
 ) -> Decided {
     let before = world.record(address).map(|r| &r.spec);
     let uses = claims.by_address.get(&address);
-    let pool = uses.and_then(|u| claims::pool(world, &u.pool).ok());
+    let own = uses.map(|u| &u.pool).filter(|pool| pool.kind == Kind::Node);
+    let node_address = own.is_some() || (uses.is_none() && before.is_some_and(|r| r.node_address));
+    let pool = match (uses, own) {
+        (Some(uses), Some(_)) => of_first_policy(world, uses),
+        (uses, _) => uses.and_then(|u| claims::pool(world, &u.pool).ok()),
+    };
     let users = uses.map(|u| users(world, u)).unwrap_or_default();
-    let ports = pool.map(|p| p.ports.clone()).unwrap_or_default();
-    let leased = leases::lease(world, address, before, &users, &ports, now);
+    let ports = match (pool, own) {
+        (Some(pool), _) => pool.ports.clone(),
+        (None, Some(_)) => PortSettings::of_node_address(),
+        (None, None) => PortSettings::default(),
+    };
+    let first = if node_address { OWN_PORTS } else { SHARED_PORTS };
+    let leased = leases::lease(world, address, before, &users, &Ports { settings: &ports, first }, now);
     let left = uses.is_none() && before.is_some_and(|before| is_of_others(world, before));
     if uses.is_none() && leased.leases.is_empty() || left {
         return Decided { written: before.is_none(), ..Decided::default() };
@@ -70,22 +80,27 @@ pub(crate) fn decide(
             (Some(uses), _) => reference(&uses.pool),
             (None, before) => before.map(|r| r.pool.clone()).unwrap_or_default(),
         },
+        node_address,
         interface: match (pool, before) {
+            _ if own.is_some() => None,
             (Some(pool), _) => pool.interface.clone(),
             (None, before) => before.and_then(|r| r.interface.clone()),
         },
         claims: uses.map(|u| u.ranks.iter().map(Rank::claim).collect()).unwrap_or_default(),
-        candidates: match (pool, before) {
-            (Some(pool), _) => candidates.of(&pool.key, address),
-            (None, before) => before.map(|r| r.candidates.clone()).unwrap_or_default(),
+        candidates: match (own, pool, before) {
+            (Some(node), ..) => vec![node.name.clone()],
+            (None, Some(pool), _) => candidates.of(&pool.key, address),
+            (None, None, before) => before.map(|r| r.candidates.clone()).unwrap_or_default(),
         },
         block_size: leased.block_size,
         pod_share: match (pool, before) {
             (Some(pool), _) => pool.ports.pod_share,
+            _ if own.is_some() => ports.pod_share,
             (None, before) => before.map_or(ports.pod_share, |r| r.pod_share),
         },
         timeouts: match (pool, before) {
             (Some(pool), _) => pool.timeouts,
+            _ if own.is_some() => Timeouts::default(),
             (None, before) => before.map(|r| r.timeouts).unwrap_or_default(),
         },
         leases: leased.leases,
@@ -109,6 +124,14 @@ fn is_of_others(world: &World, record: &EgressAddressSpec) -> bool {
     apart(pool) || !record.claims.is_empty() && record.claims.iter().all(|claim| apart(&claim.kind))
 }
 
+/// Policies of several pools may use a node's own address: the pool of the first says how its ports are shared.
+fn of_first_policy<'a>(world: &'a World, uses: &Use) -> Option<&'a Pool> {
+    uses.ranks.iter().find_map(|rank| {
+        let intent = world.policies().get(&rank.key)?.meaning.as_ref().ok()?;
+        claims::pool(world, intent.pool.as_ref()?).ok()
+    })
+}
+
 /// The nodes on which pods use an address, by name.
 fn users<'a>(world: &'a World, uses: &Use) -> Vec<User<'a>> {
     let mut names: Vec<&str> = uses.ranks.iter().flat_map(|rank| world.users_of(&rank.key)).collect();
@@ -125,7 +148,7 @@ fn voters<'a, 'u>(address: IpAddr, users: &'u [User<'a>]) -> impl Iterator<Item 
 
 /// The holder of an address by what nodes report: the one that most of the nodes that use the address believe
 /// in (or none, if most find none alive). Where nobody uses it, the candidates say themselves; of several the
-/// one that would only hold if the others were dead.
+/// one that would only hold if the others were dead. For a node's own address nobody needs to answer: its kernel does.
 fn holder<'a>(
     world: &World,
     address: IpAddr,
@@ -142,6 +165,14 @@ fn holder<'a>(
         let serves = report(winner).is_some_and(|r| r.programmed.contains_key(&address));
         return record.candidates.iter().find(|c| *c == winner && serves).map(String::as_str);
     }
+    if record.node_address {
+        let serves = |node: &str| report(node).is_some_and(|r| r.programmed.contains_key(&address));
+        return record
+            .candidates
+            .iter()
+            .map(String::as_str)
+            .find(|node| serves(node) && world.carries(node, record, address));
+    }
     let holding = world.holding(address).filter(|node| report(node).is_some());
     let holding = holding.filter_map(|node| record.candidates.iter().find(|candidate| *candidate == node));
     holding.min_by_key(|c| elect::score(address, c)).map(String::as_str)
@@ -149,7 +180,7 @@ fn holder<'a>(
 
 /// No candidate says that it can carry packets, or a node that uses the address finds none alive.
 fn dead(world: &World, address: IpAddr, record: &EgressAddressSpec, users: &[User]) -> bool {
-    let able = |candidate: &String| world.able(candidate, record.interface.as_deref(), address);
+    let able = |candidate: &String| world.carries(candidate, record, address);
     !record.candidates.iter().any(able)
         || voters(address, users).any(|voter| !voter.holders.contains_key(&address))
 }

@@ -89,6 +89,7 @@ pub(crate) fn pool(object: &Object, spec: &ExternalIpPoolSpec) -> Result<Pool, V
         key: object.key(),
         created: object.metadata().creation_timestamp.as_ref().map(|t| t.0),
         ranges,
+        node_address: None,
         shared: None,
         nodes,
         suitable_nodes: false,

@@ -1,13 +1,14 @@
 //! `network.deckhouse.io`: EgressGateway is a pool of one address, EgressGatewayPolicy a policy.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use egret_api::deckhouse::{EgressGatewayPolicy, EgressGatewaySpec, Mode, SourceIp};
-use egret_api::{Kind, Object, ObjectKey, PortSettings, Timeouts};
+use egret_api::deckhouse::{EgressGatewayPolicy, EgressGatewaySpec, Mode, SourceIp, VirtualIp};
+use egret_api::{Family, Kind, Object, ObjectKey, PortSettings, Timeouts};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use super::{not_served, traffic, when_unavailable};
+use super::{traffic, when_unavailable};
 use crate::fault::Fault;
 use crate::intent::{Grant, Intent, Namespaces, PodChoice, PodScope, Pool, Rank};
 use crate::native::Faults;
@@ -25,46 +26,77 @@ const NAMESPACE_LABELS: &str = "io.cilium.k8s.namespace.labels.";
 /// Reads an EgressGateway. Its policies share its one address.
 pub(crate) fn gateway(object: &Object, spec: &EgressGatewaySpec) -> Result<Pool, Vec<Fault>> {
     let mut faults = Faults(Vec::new());
-    let address = faults.take(source(spec.source_ip.as_ref()));
+    let source = faults.take(source(spec.source_ip.as_ref()));
     let labels = LabelSelector { match_labels: Some(spec.node_selector.clone()), match_expressions: None };
     let nodes = faults.take(Selector::read(&labels, "spec.nodeSelector"));
-    let interfaces = spec.source_ip.iter().filter_map(|s| s.virtual_ip.as_ref()).flat_map(|v| &v.interfaces);
-    let interfaces: BTreeSet<&String> = interfaces.filter(|name| !name.is_empty()).collect();
-    faults.or(address.zip(nodes).map(|((address, range), nodes)| Pool {
-        key: object.key(),
-        created: object.metadata().creation_timestamp.as_ref().map(|t| t.0),
-        ranges: vec![range],
-        shared: Some(address),
-        nodes,
-        suitable_nodes: true,
-        // Of several the one whose subnet has the address carries it.
-        interface: interfaces.first().filter(|_| interfaces.len() == 1).map(|name| (*name).clone()),
-        grant: Grant::default(),
-        ports: PortSettings::default(),
-        timeouts: Timeouts::default(),
+    faults.or(source.zip(nodes).map(|(source, nodes)| {
+        let pool = Pool {
+            key: object.key(),
+            created: object.metadata().creation_timestamp.as_ref().map(|t| t.0),
+            ranges: Vec::new(),
+            node_address: None,
+            shared: None,
+            nodes,
+            suitable_nodes: true,
+            interface: None,
+            grant: Grant::default(),
+            ports: PortSettings::default(),
+            timeouts: Timeouts::default(),
+        };
+        match source {
+            Source::Virtual(address, interface) => Pool {
+                ranges: vec![Range { first: address, last: address }],
+                shared: Some(address),
+                interface,
+                ..pool
+            },
+            Source::Primary(interface) => Pool {
+                node_address: Some(Family::IPv4),
+                interface: Some(interface),
+                ports: PortSettings::of_node_address(),
+                ..pool
+            },
+        }
     }))
 }
 
-fn source(source: Option<&SourceIp>) -> Result<(std::net::IpAddr, Range), Fault> {
+/// Where a gateway's address comes from.
+enum Source {
+    /// The address, and the one interface that may carry it.
+    Virtual(IpAddr, Option<String>),
+    /// The interface whose address it is.
+    Primary(String),
+}
+
+/// Of several interfaces the one whose subnet has the address carries it.
+fn only_interface(address: &VirtualIp) -> Option<String> {
+    let names: BTreeSet<&String> = address.interfaces.iter().filter(|name| !name.is_empty()).collect();
+    names.first().filter(|_| names.len() == 1).map(|name| (*name).clone())
+}
+
+fn source(source: Option<&SourceIp>) -> Result<Source, Fault> {
     let Some(source) = source else {
         let cure = "write mode: VirtualIPAddress and virtualIPAddress.ip";
         return Err(Fault::invalid("spec.sourceIP", "is missing: there is no address to leave by", cure));
     };
     match (source.mode, &source.virtual_ip, &source.primary_ip) {
         (Mode::VirtualIPAddress, Some(address), None) => {
-            let address = read_address(&address.ip, "spec.sourceIP.virtualIPAddress.ip")?;
-            Ok((address, Range { first: address, last: address }))
+            let ip = read_address(&address.ip, "spec.sourceIP.virtualIPAddress.ip")?;
+            Ok(Source::Virtual(ip, only_interface(address)))
         }
         (Mode::VirtualIPAddress, None, _) => Err(Fault::invalid(
             "spec.sourceIP.virtualIPAddress",
             "is missing although the mode is VirtualIPAddress",
             "write virtualIPAddress.ip",
         )),
-        (Mode::PrimaryIPFromEgressGatewayNodeInterface, None, Some(_)) => Err(not_served(
-            "spec.sourceIP.mode",
-            "a node's own address is not served yet; packets of the gateway's policies are dropped",
-            "use mode VirtualIPAddress",
-        )),
+        (Mode::PrimaryIPFromEgressGatewayNodeInterface, None, Some(own)) => match own.interface_name.trim() {
+            "" => Err(Fault::invalid(
+                "spec.sourceIP.primaryIPFromEgressGatewayNodeInterface.interfaceName",
+                "is empty",
+                "name the interface whose address the pods leave by",
+            )),
+            name => Ok(Source::Primary(name.to_owned())),
+        },
         (Mode::PrimaryIPFromEgressGatewayNodeInterface, _, None) => Err(Fault::invalid(
             "spec.sourceIP.primaryIPFromEgressGatewayNodeInterface",
             "is missing although the mode is PrimaryIPFromEgressGatewayNodeInterface",

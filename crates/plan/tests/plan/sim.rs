@@ -258,6 +258,7 @@ impl Cluster {
         let wire = |w: &LocalWire| Wire {
             interface: w.interface.clone(),
             addresses: w.addresses.iter().map(ToString::to_string).collect(),
+            primary: w.primary.iter().map(ToString::to_string).collect(),
             carrier: w.carrier,
         };
         let mine = |((who, a), u): (&(String, IpAddr), &PortUse)| (who == node).then(|| (*a, u.clone()));
@@ -292,6 +293,7 @@ impl Cluster {
                 format!("fd00:10:10::{}/64", 100 + u32::from(n)).parse().unwrap(),
             ]
             .into(),
+            primary: [].into(),
             carrier: true,
         });
         let links = self.world.pods_on(node).flat_map(|(_, pod)| &pod.addresses).map(|a| {

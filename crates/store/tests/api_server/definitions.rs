@@ -46,6 +46,16 @@ async fn what_cannot_be_is_refused_with_the_field_and_the_cure() {
         ),
         (ranges(json!({"start": "192.0.2.9", "end": "x"})), ["spec.ranges[0].end", "write an address"]),
         (pool(json!({"ranges": []})), ["spec.ranges", "at least 1"]),
+        (pool(json!({"interface": "eth1"})), ["spec", "write either ranges, or nodeAddress"]),
+        (
+            pool(json!({"nodeAddress": {}, "interface": "eth1", "ranges": [{"cidr": "192.0.2.0/28"}]})),
+            ["spec", "write either ranges, or nodeAddress"],
+        ),
+        (pool(json!({"nodeAddress": {}})), ["spec", "write its name in interface"]),
+        (
+            pool(json!({"nodeAddress": {"family": "IPv5"}, "interface": "eth1"})),
+            ["spec.nodeAddress.family", "IPv6"],
+        ),
         (ports(json!({"blockSize": 1000})), ["spec.ports.blockSize", "write a power of two from 64 to 8192"]),
         (
             ports(json!({"initialBlocks": 8, "maxBlocks": 4})),

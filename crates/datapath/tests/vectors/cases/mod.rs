@@ -13,6 +13,7 @@ pub mod leaving;
 pub mod mappings;
 pub mod neighbours;
 pub mod opening;
+pub mod own_address;
 pub mod probes;
 pub mod returning;
 pub mod rfc;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
         probes::cases(),
         underlay::cases(),
         rfc::cases(),
+        own_address::cases(),
     ]
     .into_iter()
     .flatten()

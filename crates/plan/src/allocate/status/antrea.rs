@@ -13,15 +13,20 @@ impl Teller<'_, '_> {
     pub(super) fn egress(&self, written: &Written<Intent>, standing: &Standing) -> Value {
         let Standing { address, holder, verdict: (reason, message), remarks } = standing;
         let pooled = written.meaning.as_ref().map_or(true, |intent| intent.pool.is_some());
-        let mut conditions = vec![match address {
-            Some(_) => ("IPAllocated", true, "Allocated", "EgressIP is successfully allocated".to_owned()),
-            None if pooled => {
-                let message = format!("Cannot allocate EgressIP from ExternalIPPool: {message}");
-                ("IPAllocated", false, "AllocationError", message)
+        let mut conditions = match (pooled, address, holder) {
+            (true, Some(_), _) => {
+                vec![("IPAllocated", true, "Allocated", "EgressIP is successfully allocated".to_owned())]
             }
-            None => ("IPAllocated", false, reason.as_str(), message.clone()),
-        }];
+            (true, None, _) => {
+                let message = format!("Cannot allocate EgressIP from ExternalIPPool: {message}");
+                vec![("IPAllocated", false, "AllocationError", message)]
+            }
+            // Nothing is allocated: as theirs, it has no conditions while all is well.
+            (false, _, Some(_)) => Vec::new(),
+            (false, _, None) => vec![("Ready", false, reason.as_str(), message.clone())],
+        };
         match (address, holder) {
+            _ if !pooled => {}
             (Some(_), Some(_)) => {
                 let message = "EgressIP is successfully assigned to EgressNode".to_owned();
                 conditions.push(("IPAssigned", true, "Assigned", message));

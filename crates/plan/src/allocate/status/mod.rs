@@ -140,13 +140,15 @@ impl Teller<'_, '_> {
         match self.decider.claims.outcomes.get(key) {
             Some(Err(fault)) => (None, None, (fault.reason, fault.to_string())),
             None => (None, None, undecided),
-            Some(Ok(address)) => {
-                let record = self.decision.addresses.get(&record_name(*address));
-                match record.zip(self.decider.standings.get(address)) {
-                    None => (Some(*address), None, undecided),
+            Some(Ok(first)) => {
+                let lives = |a: &IpAddr| self.decider.standings.get(a).is_some_and(|s| !s.dead);
+                let address = self.decider.claims.addresses(key).find(lives).unwrap_or(*first);
+                let record = self.decision.addresses.get(&record_name(address));
+                match record.zip(self.decider.standings.get(&address)) {
+                    None => (Some(address), None, undecided),
                     Some((record, standing)) => {
-                        let verdict = serving(intent, *address, record, standing);
-                        (Some(*address), standing.holder.as_deref(), verdict)
+                        let verdict = serving(intent, address, record, standing);
+                        (Some(address), standing.holder.as_deref(), verdict)
                     }
                 }
             }
@@ -157,10 +159,13 @@ impl Teller<'_, '_> {
         let claims = &self.decider.claims;
         let usable = claims.usable.get(key).map(Vec::as_slice).unwrap_or_default();
         let in_use = claims.in_use.get(key);
-        let used = in_use.map_or(0, BTreeSet::len);
+        let own = claims.own.of(key);
+        let in_reserve = claims.own.in_reserve(key).iter();
+        let used = in_use.map_or(0, BTreeSet::len)
+            + in_reserve.filter(|own| claims.by_address.contains_key(&own.address)).count();
         // Addresses that an older pool has now, but that are kept.
         let kept = in_use.into_iter().flatten().filter(|a| !usable.iter().any(|r| r.contains(**a))).count();
-        let total = usable.iter().map(|r| r.count()).sum::<u128>() + kept as u128;
+        let total = usable.iter().map(|r| r.count()).sum::<u128>() + (kept + own.len()) as u128;
         let usage = Usage {
             total: i64::try_from(total).unwrap_or(i64::MAX),
             used: i64::try_from(used).unwrap_or(i64::MAX),
@@ -173,6 +178,14 @@ impl Teller<'_, '_> {
                      range from one of the two"
                 );
                 (Reason::PoolOverlap, message)
+            }
+            (Ok(pool), None) if pool.node_address.is_some() && own.is_empty() => {
+                let interface = pool.interface.as_deref().unwrap_or_default();
+                let message = format!(
+                    "no node that its nodeSelector selects reports an address on {interface}; select a node that has \
+                     one, or correct spec.interface"
+                );
+                (Reason::NoCandidate, message)
             }
             (Ok(_), None) => (Reason::Ready, format!("{used} of {total} addresses in use")),
         };
@@ -217,6 +230,13 @@ fn serving(
     }
     match &standing.holder {
         Some(holder) => (Reason::Ready, format!("pods leave by {address}, held by node {holder}")),
+        None if standing.dead && record.node_address => {
+            let message = format!(
+                "{pool}, whose own address {address} is, does not answer, and no other node is suitable: bring it back, \
+                 or let the pool select more nodes"
+            );
+            (Reason::NoGateway, message)
+        }
         None if standing.dead => {
             let message = format!(
                 "no gateway of {address} is alive: {}; bring one back, or let {pool} select more nodes",
