@@ -27,12 +27,19 @@ pub struct GuardInput {
     pub unknown_pods: UnknownPods,
     /// Egress addresses that only the datapath may carry. One that is `inside` is a node's own, and passes.
     pub egress: BTreeSet<IpAddr>,
-    /// Egress addresses that just went. Others go on sending to them, so they are held for [`DEPARTED`].
+    /// Egress addresses that just went. Others go on sending to them, so they are held for [`DEPARTED`]; a node's own
+    /// is not.
     pub departed: BTreeSet<IpAddr>,
     /// UDP port of the overlay, which connection tracking has no business with.
     pub vxlan_port: u16,
     /// What the counters start from: a table that is replaced must not forget what it dropped.
     pub drops: GuardDrops,
+}
+
+impl GuardInput {
+    fn is_inside(&self, address: IpAddr) -> bool {
+        self.inside.iter().any(|net| net.contains(&address))
+    }
 }
 
 /// What the guard has dropped.
@@ -124,14 +131,13 @@ fn addresses<'a>(text: &mut String, family: Family, name: &str, addresses: impl 
 
 /// The egress addresses that the kernel has no business with.
 pub fn carried(input: &GuardInput) -> BTreeSet<IpAddr> {
-    let own = |address: &&IpAddr| !input.inside.iter().any(|net| net.contains(*address));
-    input.egress.iter().filter(own).copied().collect()
+    input.egress.iter().filter(|address| !input.is_inside(**address)).copied().collect()
 }
 
 /// Those of a family that just went, as elements with the time that they are held.
 pub fn departing(family: Family, input: &GuardInput) -> Vec<String> {
-    let of_family = input.departed.iter().filter(|address| family.has(**address));
-    of_family.map(|address| format!("{address} timeout {DEPARTED}m")).collect()
+    let held = |address: &&IpAddr| family.has(**address) && !input.is_inside(**address);
+    input.departed.iter().filter(held).map(|address| format!("{address} timeout {DEPARTED}m")).collect()
 }
 
 /// From a selected pod to the chain of its rule set, so that the number of rule sets costs no packet anything.
@@ -265,7 +271,7 @@ mod tests {
             inside: ["10.244.0.0/16", "10.0.0.0/24"].map(|net| net.parse().unwrap()).into(),
             unknown_pods: UnknownPods::Hold,
             egress: ["10.10.0.11", "10.0.0.4"].map(|address| address.parse().unwrap()).into(),
-            departed: BTreeSet::from(["fd00:10:10::11".parse().unwrap()]),
+            departed: ["fd00:10:10::11", "10.0.0.5"].map(|address| address.parse().unwrap()).into(),
             vxlan_port: 8474,
             drops: GuardDrops { captured: Counter { packets: 3, bytes: 180 }, ..GuardDrops::default() },
         };
