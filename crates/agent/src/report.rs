@@ -203,7 +203,7 @@ mod tests {
         let records = written(2).await;
         assert_eq!((records[1].observed_addresses.as_str(), records[1].ports["192.0.2.1"].flows), ("d", 100));
         sender.send_replace(Some(seen("e", 100)));
-        assert_eq!(written(3).await[2], seen("e", 100));
+        assert_eq!(written(3).await[2], EgressNodeSpec { boot_id: boot_id(), ..seen("e", 100) });
         assert!(begun.elapsed() >= SEEN, "only that it was seen is no haste");
         task.abort();
     }

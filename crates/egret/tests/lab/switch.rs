@@ -47,7 +47,7 @@ fn beside_the_original_system_egret_changes_nothing_until_it_is_switched_on_and_
     let lab = Lab::up("t-switch", &format!("{told}controller: [--dialect, antrea=observe]\n"));
     let (wire, observer) = (lab.host("node-5"), lab.host("outside-1"));
     // The original: node-5 has the address and answers for it.
-    wire.command("ip", &["address", "add", "10.10.0.11/24", "dev", "eth1"]);
+    wire.command("ip", &["address", "add", "10.10.0.11/32", "dev", "eth1"]);
     observer.command("ip", &["address", "add", "10.10.0.200/24", "dev", "eth0"]);
     let theirs = answers(&lab, "10.10.0.11").expect("the original answers");
     lab.apply(ANTREA_HA);
@@ -74,7 +74,7 @@ fn beside_the_original_system_egret_changes_nothing_until_it_is_switched_on_and_
     assert!(explained.contains(would) && explained.contains("=> the ordinary way"), "{explained}");
 
     // The original goes, Egret takes over.
-    wire.command("ip", &["address", "del", "10.10.0.11/24", "dev", "eth1"]);
+    wire.command("ip", &["address", "del", "10.10.0.11/32", "dev", "eth1"]);
     lab.egret(&["controller"]);
     until("in force", || match source(&pod) {
         source if source == "10.10.0.11" => Ok(()),
@@ -92,7 +92,7 @@ fn beside_the_original_system_egret_changes_nothing_until_it_is_switched_on_and_
         source if source == "172.16.0.1" => Ok(()),
         other => Err(other),
     });
-    wire.command("ip", &["address", "add", "10.10.0.11/24", "dev", "eth1"]);
+    wire.command("ip", &["address", "add", "10.10.0.11/32", "dev", "eth1"]);
     untouched();
     // What the original answers by its address is no leak of Egret's.
     let theirs = |leak: &Value| {
