@@ -4,6 +4,8 @@ use crate::sums::sum;
 
 const IP: usize = 14;
 const MORE: u16 = 0x2000;
+/// Nobody's to set (RFC 791): whoever set it finds it in every piece.
+const RESERVED: u16 = 0x8000;
 
 fn word(frame: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([frame[IP + at], frame[IP + at + 1]])
@@ -42,7 +44,8 @@ pub fn joined(pieces: &[Vec<u8>], header: u16) -> Result<Vec<u8>, String> {
         }
         let more = number + 1 < pieces.len();
         if word(piece, 6) & 0x1fff != offset
-            || (more && (word(piece, 6) & !0x1fff != MORE || rest.len() % 8 != 0))
+            || word(piece, 6) & RESERVED != place & RESERVED
+            || (more && (word(piece, 6) & !RESERVED & !0x1fff != MORE || rest.len() % 8 != 0))
         {
             return wrong("not in its place");
         }
