@@ -170,9 +170,10 @@ static __always_inline enum reason underlay_packet(struct __sk_buff *skb)
 	} else {
 		if (!bpf_map_lookup_elem(&egress, &p.dst))
 			return PASS_NOT_EGRESS;
-		served_entry = bpf_map_lookup_elem(&served, &p.dst);
-		if (read_ports(skb, &p) != GO_ON)
+		if (read_ports(skb, &p) != GO_ON) {
+			served_entry = bpf_map_lookup_elem(&served, &p.dst);
 			return served_entry && served_entry->node_address ? PASS_NOT_LEASED : DROP_MALFORMED;
+		}
 	}
 	/* at a gateway that has its only wire here, it may be anybody's */
 	served_entry = bpf_map_lookup_elem(&served, &p.dst);
