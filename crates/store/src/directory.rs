@@ -56,7 +56,8 @@ impl Directory {
     }
 
     /// Reads everything that changed since the last time, and returns everything. Looks at every manifest: who asks
-    /// for a snapshot sees what was written a moment ago.
+    /// for a snapshot sees what people wrote a moment ago. Of records and statuses it has this process's own, and
+    /// those of others once the watch has told them.
     pub fn snapshot(&self) -> Snapshot {
         self.refreshed(Some(&Changed::Everything)).snapshot()
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use egret_api::{EgressNode, EgressNodeSpec, Kind, Object, ObjectKey};
 use egret_store::{Changes, Directory, Progress, Recorder, Snapshot, Store};
@@ -297,8 +297,11 @@ async fn a_file_being_written_in_place_is_read_when_it_has_settled() {
     let mut store = place.open();
     std::fs::write(place.0.join("a.yaml"), format!("{}---\n{}", namespace("x"), namespace("y"))).unwrap();
     assert_eq!(names(&store.snapshot()).len(), 2);
+    let written = Instant::now();
     std::fs::write(place.0.join("a.yaml"), namespace("x")).unwrap();
-    assert_eq!(names(&store.snapshot()).len(), 2, "perhaps the rest is still to come");
+    let early = names(&store.snapshot()).len();
+    // A machine that was busy elsewhere for so long may rightly have seen it settled.
+    assert!(early == 2 || written.elapsed() > Duration::from_millis(20), "perhaps the rest is still to come");
     let names = tokio::time::timeout(Duration::from_secs(5), async {
         loop {
             store.changed().await;
@@ -359,14 +362,22 @@ fn a_record_is_a_manifest_of_its_kind() {
     assert_eq!((names(&snapshot), snapshot.problems.len()), (vec!["EgressNode n".to_owned()], 1));
 }
 
-#[test]
-fn a_broken_record_stays_as_it_was() {
+#[tokio::test]
+async fn a_broken_record_stays_as_it_was() {
     let place = Place::new("broken-record");
-    let store = place.open();
+    let mut store = place.open();
     store.write_record(&node("n", true)).unwrap();
     store.snapshot();
     place.write(".egret/records/EgressNode/n.json", "{");
+    // What others write of records is looked at when the watch has told it.
+    let told = tokio::time::timeout(SOON, async {
+        while store.snapshot().problems.is_empty() {
+            store.changed().await;
+        }
+    })
+    .await;
     let snapshot = store.snapshot();
+    assert!(told.is_ok(), "{:?}", names(&snapshot));
     assert_eq!((names(&snapshot), snapshot.problems.len()), (vec!["EgressNode n".to_owned()], 1));
 }
 
