@@ -9,8 +9,6 @@
 #define QUOTE 128		/* most bytes that are quoted; RFC 792 asks for the header and eight */
 #define COMPLAINTS_PER_SECOND 1000	/* of one processor: RFC 1812 section 4.3.2.8 */
 
-enum complaint { NO_HOP_LEFT, TOO_BIG, REFUSED, NOT_CARRIED };
-
 struct quote {
 	__u8 bytes[QUOTE];
 };
@@ -86,31 +84,50 @@ static __always_inline __s64 cut_and_sum(struct __sk_buff *skb, const struct pac
 	return partial ? (__s64)fold(sum) + (__u16)~field : sum;
 }
 
-static __always_inline void fill_icmp(struct icmphdr *icmp, __u8 family, enum complaint what, __u32 mtu)
+static __always_inline void fill_icmp(struct icmphdr *icmp, __u8 family, enum reason why, __u32 mtu)
 {
 	bool v4 = family == 4;
 
-	switch (what) {
-	case NO_HOP_LEFT:
+	switch (why) {
+	case DROP_TTL:
 		icmp->type = v4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEEDED;
 		break;
-	case TOO_BIG:	/* the MTU of IPv6 fills the word, and ours fit in its second half */
+	case DROP_TOO_BIG:	/* the MTU of IPv6 fills the word, and ours fit in its second half */
 		icmp->type = v4 ? ICMP_DEST_UNREACH : ICMPV6_TOO_BIG;
 		icmp->code = v4 ? ICMP_FRAGMENTATION_NEEDED : 0;
 		icmp->sequence = bpf_htons(mtu > 0xffff ? 0xffff : mtu);
 		break;
-	case REFUSED:
+	case DROP_NO_PORT:
 		icmp->type = v4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH;
 		icmp->code = v4 ? ICMP_PROHIBITED : ICMPV6_PROHIBITED;
 		break;
-	case NOT_CARRIED:
+	case DROP_PROTOCOL:
 		icmp->type = v4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH;
 		icmp->code = v4 ? ICMP_NO_PROTOCOL : ICMPV6_PROHIBITED;
+		break;
+	default:
 		break;
 	}
 }
 
-static __always_inline bool put_v4(struct __sk_buff *skb, const struct packet *p, const struct addr *from, enum complaint what,
+/* What a packet counts as when its sender has been told why it is dropped; GO_ON: that is nothing to tell. */
+static __always_inline enum reason told(enum reason why)
+{
+	switch (why) {
+	case DROP_TTL:
+		return TOLD_TTL;
+	case DROP_TOO_BIG:
+		return TOLD_TOO_BIG;
+	case DROP_NO_PORT:
+		return TOLD_NO_PORT;
+	case DROP_PROTOCOL:
+		return TOLD_PROTOCOL;
+	default:
+		return GO_ON;
+	}
+}
+
+static __always_inline bool put_v4(struct __sk_buff *skb, const struct packet *p, const struct addr *from, enum reason why,
 				   __u32 mtu, __u32 length, __u32 sum)
 {
 	struct error4 error = {
@@ -121,14 +138,14 @@ static __always_inline bool put_v4(struct __sk_buff *skb, const struct packet *p
 		},
 	};
 
-	fill_icmp(&error.icmp, 4, what, mtu);
+	fill_icmp(&error.icmp, 4, why, mtu);
 	error.icmp.checksum = ~fold(bpf_csum_diff(NULL, 0, (__be32 *)&error.icmp, sizeof(error.icmp), sum));
 	error.ip.check = ~fold(bpf_csum_diff(NULL, 0, (__be32 *)&error.ip, sizeof(error.ip), 0));
 	return !bpf_skb_adjust_room(skb, sizeof(error), BPF_ADJ_ROOM_MAC, 0) &&
 	       !bpf_skb_store_bytes(skb, L3, &error, sizeof(error), 0);
 }
 
-static __always_inline bool put_v6(struct __sk_buff *skb, const struct packet *p, const struct addr *from, enum complaint what,
+static __always_inline bool put_v6(struct __sk_buff *skb, const struct packet *p, const struct addr *from, enum reason why,
 				   __u32 mtu, __u32 length, __u32 sum)
 {
 	struct error6 error = {
@@ -139,7 +156,7 @@ static __always_inline bool put_v6(struct __sk_buff *skb, const struct packet *p
 	error.ip.payload_len = bpf_htons(sizeof(error.icmp) + length);
 	memcpy(&error.ip.saddr, from, 16);
 	memcpy(&error.ip.daddr, &p->src, 16);
-	fill_icmp(&error.icmp, 6, what, mtu);
+	fill_icmp(&error.icmp, 6, why, mtu);
 	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), sum);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&error.ip.saddr, 32, sum);
 	error.icmp.checksum = ~fold(bpf_csum_diff(NULL, 0, (__be32 *)&error.icmp, sizeof(error.icmp), sum));
@@ -149,7 +166,7 @@ static __always_inline bool put_v6(struct __sk_buff *skb, const struct packet *p
 
 /* Makes the packet an error about itself, from this node to its source. 0: nothing may be said; drop it. Not static: the
  * kernel verifies it once. */
-__noinline int complain(struct __sk_buff *skb, const struct packet *p, enum complaint what, __u32 mtu)
+__noinline int complain(struct __sk_buff *skb, const struct packet *p, enum reason why, __u32 mtu)
 {
 	const struct settings *settings = node_settings();
 	const struct addr *from;
@@ -165,5 +182,5 @@ __noinline int complain(struct __sk_buff *skb, const struct packet *p, enum comp
 	sum = cut_and_sum(skb, p, &length);
 	if (sum < 0)
 		return 0;
-	return p->family == 4 ? put_v4(skb, p, from, what, mtu, length, sum) : put_v6(skb, p, from, what, mtu, length, sum);
+	return p->family == 4 ? put_v4(skb, p, from, why, mtu, length, sum) : put_v6(skb, p, from, why, mtu, length, sum);
 }

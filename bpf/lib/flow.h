@@ -73,6 +73,14 @@ static __always_inline void reopen(const struct flow_key *key, struct flow *flow
 	}
 }
 
+/* The pod opens a connection, or asks again. */
+static __noinline void touch_opening(struct __sk_buff *skb, const struct flow_key *key, struct flow *flow, const struct packet *p)
+{
+	reopen(key, flow);
+	if (!(flow->flags & TCP_ACK))
+		expect_answer(skb, p, flow);
+}
+
 /* Writes only what changed: the entry's cache line is shared by all processors. */
 static __always_inline void touch_flow(struct __sk_buff *skb, const struct flow_key *key, struct flow *flow,
 				       const struct packet *p)
@@ -80,13 +88,10 @@ static __always_inline void touch_flow(struct __sk_buff *skb, const struct flow_
 	__u32 now = now_seconds();
 
 	if (p->kind == KIND_TCP) {
-		if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-			reopen(key, flow);
-			if (!(flow->flags & TCP_ACK))
-				expect_answer(skb, p, flow);
-		} else {
+		if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+			touch_opening(skb, key, flow, p);
+		else
 			expect_more(p, flow);
-		}
 		/* who speaks on after a RST did not mean it: RFC 7857 section 2.2 */
 		if ((flow->flags & TCP_RST) && !(p->tcp_flags & TCP_RST))
 			flow->flags &= ~TCP_RST;

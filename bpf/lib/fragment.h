@@ -17,18 +17,23 @@ static __always_inline void fragment_key_of(const struct packet *p, enum fragmen
 }
 
 /* What was decided about the first fragment; `id` is the datagram's as it leaves. */
-static __noinline void remember(const struct packet *p, enum fragment_place place, const struct addr *to, __be32 id,
-				     enum reason passed)
+static __noinline void remember_first(const struct packet *p, enum fragment_place place, const struct addr *to, __be32 id,
+				      enum reason passed)
 {
 	struct fragment value = { .id = id, .seen = now_seconds(), .passed = passed };
 	struct fragment_key key;
 
-	if (p->piece != FIRST_FRAGMENT)
-		return;
 	if (to)
 		value.to = *to;
 	fragment_key_of(p, place, &key);
 	bpf_map_update_elem(&fragments, &key, &value, BPF_ANY);
+}
+
+static __always_inline void remember(const struct packet *p, enum fragment_place place, const struct addr *to, __be32 id,
+				     enum reason passed)
+{
+	if (p->piece == FIRST_FRAGMENT)
+		remember_first(p, place, to, id, passed);
 }
 
 /* The same for a later fragment; NULL if the first has not been seen. */

@@ -20,21 +20,19 @@ static __always_inline enum reason back_to_node(struct __sk_buff *skb, const str
 
 /* A packet of a source node is refused, and its pod is told. */
 static __always_inline enum reason tell_node(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
-					     const struct addr *node, enum complaint what, __u32 mtu, enum reason told,
-					     enum reason untold)
+					     const struct addr *node, enum reason why, __u32 mtu)
 {
-	if (!complain(skb, p, what, mtu))
-		return untold;
-	return back_to_node(skb, settings, node) < DROP_MALFORMED ? told : untold;
+	if (!complain(skb, p, why, mtu))
+		return why;
+	return back_to_node(skb, settings, node) < DROP_MALFORMED ? told(why) : why;
 }
 
 /* A packet from the outside is refused, and whoever sent it is told by the neighbour that brought it. */
-static __always_inline enum reason tell_outside(struct __sk_buff *skb, const struct packet *p, enum complaint what,
-					        __u32 mtu, enum reason told, enum reason untold)
+static __always_inline enum reason tell_outside(struct __sk_buff *skb, const struct packet *p, enum reason why, __u32 mtu)
 {
-	if (!complain(skb, p, what, mtu) || !turn_frame(skb))
-		return untold;
-	return redirected(bpf_redirect(skb->ifindex, 0), told);
+	if (!complain(skb, p, why, mtu) || !turn_frame(skb))
+		return why;
+	return redirected(bpf_redirect(skb->ifindex, 0), told(why));
 }
 
 /* From a source node to the outside. `served_entry` is the source's. */
@@ -47,11 +45,11 @@ static __always_inline enum reason forward_out(struct __sk_buff *skb, const stru
 
 	remember(p, FRAGMENT_TO_WIRE, node, p->id, 0);
 	if (p->ttl <= 1)
-		return tell_node(skb, p, settings, node, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
+		return tell_node(skb, p, settings, node, DROP_TTL, 0);
 	if (!hairpin) {
 		reason = find_way(skb, p, &p->src, served_entry->wire, &way);
 		if (reason == DROP_TOO_BIG)
-			return tell_node(skb, p, settings, node, TOO_BIG, way.mtu, TOLD_TOO_BIG, reason);
+			return tell_node(skb, p, settings, node, reason, way.mtu);
 		if (reason != GO_ON)
 			return reason;
 	}
@@ -59,7 +57,7 @@ static __always_inline enum reason forward_out(struct __sk_buff *skb, const stru
 		remember_carried(p, node);
 	if (!age(skb, p))
 		return DROP_KERNEL;
-	return hairpin ? turn_back(skb, &p->dst) : leave_by(skb, p, &way);
+	return hairpin ? turn_back(skb, &p->dst) : leave_by(skb, p, served_entry->wire, &way);
 }
 
 /* From a source node by the overlay, which says which node it is. */
@@ -95,14 +93,14 @@ static __always_inline enum reason steer_back(struct __sk_buff *skb, const struc
 	if (same(&to, &settings->underlay))
 		return to_pod_of_flow(skb, p, settings);
 	if (p->ttl <= 1)
-		return tell_outside(skb, p, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
+		return tell_outside(skb, p, DROP_TTL, 0);
 	node = bpf_map_lookup_elem(&nodes, &to);
 	if (node && node->on_link && node->direct)
-		mtu = too_large_for(skb, p, settings->underlay_link);
+		mtu = too_large_for_link(skb, p, settings);
 	else
 		mtu = fits(skb, p, settings->overlay_mtu) ? 0 : settings->overlay_mtu;
 	if (mtu && p->dont_fragment)
-		return tell_outside(skb, p, TOO_BIG, mtu, TOLD_TOO_BIG, DROP_TOO_BIG);
+		return tell_outside(skb, p, DROP_TOO_BIG, mtu);
 	if (!age(skb, p))
 		return DROP_KERNEL;
 	/* what the link is too small for, the overlay carries whole */

@@ -8,7 +8,7 @@
 #define QUOTED_TRANSPORT 8
 
 /* The quoted packet: addresses, ports and kind; no more of its transport header is promised. */
-static __always_inline enum reason read_quoted(struct __sk_buff *skb, const struct packet *p, struct packet *quoted)
+static __noinline enum reason read_quoted(struct __sk_buff *skb, const struct packet *p, struct packet *quoted)
 {
 	__u32 at = p->l4 + sizeof(struct icmphdr);
 	enum reason reason = p->family == 4 ? read_v4(skb, quoted, at) : read_v6(skb, quoted, at);

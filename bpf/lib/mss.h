@@ -36,13 +36,16 @@ static __always_inline void lower(struct __sk_buff *skb, const struct packet *p,
 	bpf_l4_csum_replace(skb, checksum_offset(p), *(__be32 *)from, *(__be32 *)to, 4);
 }
 
-static __always_inline void clamp_mss(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
+static __noinline void clamp_syn(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
 {
-	__u32 at;
+	__u32 at = tcp_option(skb, p, OPTION_MSS, 4);
 
-	if (p->kind != KIND_TCP || !(p->tcp_flags & TCP_SYN))
-		return;
-	at = tcp_option(skb, p, OPTION_MSS, 4);
 	if (at)
 		lower(skb, p, at + 2, largest_segment(p, settings));
+}
+
+static __always_inline void clamp_mss(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
+{
+	if (p->kind == KIND_TCP && (p->tcp_flags & TCP_SYN))
+		clamp_syn(skb, p, settings);
 }

@@ -10,14 +10,17 @@
 /* What a packet leaves with. */
 struct source {
 	struct addr addr;
+	__be32 id;
 	__be16 port;
 };
 
-/* No flow yet. GO_ON when `flow` holds a new one. */
-static __always_inline enum reason first_packet(struct __sk_buff *skb, const struct packet *p, const struct pod *pod,
-						const struct flow_key *key, struct flow *flow)
+/* No flow yet. GO_ON when there is a new one, and `source` is what it leaves with. */
+static __noinline enum reason first_packet(struct __sk_buff *skb, const struct packet *p, const struct pod *pod,
+					   const struct flow_key *key, struct source *source)
 {
 	const struct addr *address;
+	struct flow flow = {};
+	enum reason reason;
 
 	if (is_inside(&p->dst))
 		return PASS_INSIDE;
@@ -39,21 +42,20 @@ static __always_inline enum reason first_packet(struct __sk_buff *skb, const str
 	default:
 		return DROP_PROTOCOL;
 	}
-	return open_flow(skb, p, key, address, flow);
+	reason = open_flow(skb, p, key, address, &flow);
+	source->addr = flow.egress;
+	source->port = flow.egress_port;
+	return reason;
 }
 
-/* The pod complains about a packet that came back to one of its flows. */
-static __noinline enum reason pod_error(struct __sk_buff *skb, const struct packet *p)
+/* The pod complains about a packet that came back to one of its flows. GO_ON when `source` is what the complaint leaves
+ * with. */
+static __noinline enum reason pod_error(struct __sk_buff *skb, const struct packet *p, struct source *source)
 {
-	const struct settings *settings = node_settings();
-	const struct egress *egress_entry;
 	const struct flow *found;
 	struct packet quoted = {};
 	struct flow_key key = {};
-	struct way way = {};
-	struct addr from;
 	enum reason reason;
-	__be16 port;
 
 	if (is_inside(&p->dst))
 		return PASS_INSIDE;
@@ -72,32 +74,16 @@ static __noinline enum reason pod_error(struct __sk_buff *skb, const struct pack
 	found = bpf_map_lookup_elem(&flows, &key);
 	if (!found || found->link != skb->ifindex)
 		return DROP_ICMP_UNMATCHED;
-	from = found->egress;
-	port = found->egress_port;
-	egress_entry = bpf_map_lookup_elem(&egress, &from);
-	if (!egress_entry || !settings)
-		return DROP_EGRESS_GONE;
-	if (p->ttl <= 1)
-		return DROP_TTL;
-	reason = find_way_out(skb, p, settings, &from, egress_entry, &way);
-	if (reason != GO_ON)
-		return reason;
-	if (!age(skb, p) || !rewrite_quoted(skb, p, &quoted, DESTINATION, &from, port) ||
-	    !rewrite_error(skb, p, SOURCE, &from))
-		return DROP_KERNEL;
-	return send_out(skb, p, settings, egress_entry, &way);
+	source->addr = found->egress;
+	source->port = found->egress_port;
+	source->id = p->id;
+	return GO_ON;
 }
 
 /* A fragment without ports goes where its first one went. */
-static __noinline enum reason later_fragment(struct __sk_buff *skb, const struct packet *p)
+static __noinline enum reason later_fragment(const struct packet *p, struct source *source)
 {
-	const struct settings *settings = node_settings();
-	const struct egress *egress_entry;
 	const struct fragment *found;
-	struct way way = {};
-	struct addr from;
-	enum reason reason;
-	__be32 id;
 
 	if (is_inside(&p->dst))
 		return PASS_INSIDE;
@@ -106,30 +92,19 @@ static __noinline enum reason later_fragment(struct __sk_buff *skb, const struct
 		return DROP_FRAGMENT;
 	if (found->passed)
 		return found->passed;
-	from = found->to;
-	id = found->id;
-	egress_entry = bpf_map_lookup_elem(&egress, &from);
-	if (!egress_entry || !settings)
-		return DROP_EGRESS_GONE;
-	if (p->ttl <= 1)
-		return DROP_TTL;
-	reason = find_way_out(skb, p, settings, &from, egress_entry, &way);
-	if (reason != GO_ON)
-		return reason;
-	if (!age(skb, p) || !renumber(skb, p, id) || !rewrite_address(skb, p, SOURCE, &from))
-		return DROP_KERNEL;
-	return send_out(skb, p, settings, egress_entry, &way);
+	source->addr = found->to;
+	source->id = found->id;
+	return GO_ON;
 }
 
 /* The flow of a packet with ports, known or new. GO_ON when `source` is what it leaves with. */
-static __noinline enum reason flow_of(struct __sk_buff *skb, const struct packet *p, const struct pod *pod,
-				      struct source *source)
+static __always_inline enum reason flow_of(struct __sk_buff *skb, const struct packet *p, const struct pod *pod,
+					   struct source *source)
 {
-	struct flow flow = {};
 	struct flow_key key;
 	struct flow *found;
-	enum reason reason;
 
+	source->id = fresh_id(p);
 	flow_key_of(p, &key);
 	found = bpf_map_lookup_elem(&flows, &key);
 	if (found && found->link != pod->link) {	/* of a pod that had this address before */
@@ -142,41 +117,53 @@ static __noinline enum reason flow_of(struct __sk_buff *skb, const struct packet
 		source->port = found->egress_port;
 		return GO_ON;
 	}
-	reason = first_packet(skb, p, pod, &key, &flow);
-	if (reason == GO_ON) {
-		source->addr = flow.egress;
-		source->port = flow.egress_port;
+	return first_packet(skb, p, pod, &key, source);
+}
+
+static __noinline bool translate_error(struct __sk_buff *skb, const struct packet *p, const struct source *source)
+{
+	struct packet quoted = {};
+
+	return read_quoted(skb, p, &quoted) == GO_ON && rewrite_quoted(skb, p, &quoted, DESTINATION, &source->addr, source->port) &&
+	       rewrite_error(skb, p, SOURCE, &source->addr);
+}
+
+static __always_inline bool translate(struct __sk_buff *skb, const struct packet *p, const struct source *source)
+{
+	switch (p->kind) {
+	case KIND_ICMP_ERROR:
+		return translate_error(skb, p, source);
+	case KIND_FRAGMENT:
+		return rewrite_address(skb, p, SOURCE, &source->addr);
+	default:
+		return rewrite(skb, p, SOURCE, &source->addr, source->port);
 	}
-	return reason;
 }
 
 /* The packet has a flow: it is translated and sent, or its pod is told why not. */
-static __noinline enum reason depart(struct __sk_buff *skb, const struct packet *p, const struct pod *pod,
-				     const struct source *source)
+static __always_inline enum reason depart(struct __sk_buff *skb, const struct packet *p, const struct settings *settings,
+					  const struct pod *pod, const struct source *source)
 {
 	const struct egress *egress_entry = bpf_map_lookup_elem(&egress, &source->addr);
-	const struct settings *settings = node_settings();
-	__be32 id = fresh_id(p);
 	struct way way = {};
 	enum reason reason;
 
-	if (!egress_entry || !settings)
+	if (!egress_entry)
 		return DROP_EGRESS_GONE;
 	if (p->ttl <= 1)
-		return tell_pod(skb, p, pod, NO_HOP_LEFT, 0, TOLD_TTL, DROP_TTL);
+		return tell_pod(skb, p, pod, DROP_TTL, 0);
 	reason = find_way_out(skb, p, settings, &source->addr, egress_entry, &way);
-	if (reason == DROP_TOO_BIG)
-		return tell_pod(skb, p, pod, TOO_BIG, way.mtu, TOLD_TOO_BIG, reason);
 	if (reason != GO_ON)
-		return reason;
-	remember(p, FRAGMENT_OF_POD, &source->addr, id, 0);
+		return tell_pod(skb, p, pod, reason, way.mtu);
+	remember(p, FRAGMENT_OF_POD, &source->addr, source->id, 0);
 	clamp_mss(skb, p, settings);
-	if (!age(skb, p) || !renumber(skb, p, id) || !rewrite(skb, p, SOURCE, &source->addr, source->port))
+	if (!age(skb, p) || !renumber(skb, p, source->id) || !translate(skb, p, source))
 		return DROP_KERNEL;
 	return send_out(skb, p, settings, egress_entry, &way);
 }
 
-static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct packet *p, const struct pod *pod)
+static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct packet *p, const struct settings *settings,
+						const struct pod *pod)
 {
 	enum reason reason = read_ports(skb, p);
 	struct source source = {};
@@ -185,17 +172,17 @@ static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct pa
 		return reason;
 	switch (p->kind) {
 	case KIND_ICMP_ERROR:
-		reason = pod_error(skb, p);
+		reason = pod_error(skb, p, &source);
 		break;
 	case KIND_FRAGMENT:
-		reason = later_fragment(skb, p);
+		reason = later_fragment(p, &source);
 		break;
 	default:
 		reason = flow_of(skb, p, pod, &source);
 	}
 	switch (reason) {
 	case GO_ON:
-		return depart(skb, p, pod, &source);
+		return depart(skb, p, settings, pod, &source);
 	case PASS_REPLY:
 	case PASS_ORDINARY:
 		remember(p, FRAGMENT_OF_POD, NULL, 0, reason);
@@ -204,9 +191,8 @@ static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct pa
 	case DROP_FRAGMENT:
 		return chosen_egress(p, pod->rules) ? reason : PASS_ORDINARY;
 	case DROP_NO_PORT:
-		return tell_pod(skb, p, pod, REFUSED, 0, TOLD_NO_PORT, reason);
 	case DROP_PROTOCOL:
-		return tell_pod(skb, p, pod, NOT_CARRIED, 0, TOLD_PROTOCOL, reason);
+		return tell_pod(skb, p, pod, reason, 0);
 	default:
 		return reason;
 	}
@@ -215,10 +201,12 @@ static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct pa
 /* Whoever masquerades a pod towards nodes would make its node the sender of what it puts into the overlay. */
 static __always_inline bool to_overlay_port(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
 {
-	__be16 port;
+	struct udphdr *udp;
 
-	if (p->protocol != IPPROTO_UDP || p->piece == LATER_FRAGMENT ||
-	    bpf_skb_load_bytes(skb, p->l4 + sizeof(port), &port, sizeof(port)) || port != settings->overlay_port)
+	if (p->protocol != IPPROTO_UDP || p->piece == LATER_FRAGMENT)
+		return false;
+	udp = bytes(skb, p->l4, sizeof(*udp));
+	if (!udp || udp->dest != settings->overlay_port)
 		return false;
 	return same(&p->dst, &settings->underlay) || bpf_map_lookup_elem(&nodes, &p->dst);
 }
@@ -243,5 +231,5 @@ static __always_inline enum reason pod_packet(struct __sk_buff *skb)
 		return stranger(&p, settings, DROP_SPOOFED);
 	if (!pod->rules)
 		return PASS_UNSELECTED;
-	return selected_pod(skb, &p, pod);
+	return selected_pod(skb, &p, settings, pod);
 }

@@ -7,7 +7,6 @@
 
 #define RANDOM_TRIES 16
 #define TURNS 2048
-#define STRIDE 50021		/* a prime, so that no slot comes twice, and used ones do not clot */
 #define EEXIST 17
 #define EAGAIN 11
 
@@ -19,6 +18,7 @@ struct search {
 	__u64 pod;
 	__u32 start;
 	__u32 slots;
+	__u16 stride;			/* from slot to slot */
 	__u16 port;
 	__u8 group;			/* log2 of the ports in a group */
 	__u8 shift;			/* log2 of the groups in a block */
@@ -67,9 +67,18 @@ static long try_any(__u32 i, struct search *s)
 	return try_slot(s, s->start);
 }
 
+/* Between 71 and 1373. All are prime (Euler), and blocks are fewer, so that no slot comes twice; one for all searches would
+ * have used slots clot. */
+static __always_inline __u16 any_stride(void)
+{
+	__u32 n = 5 + (bpf_get_prandom_u32() & 31);
+
+	return n * n + n + 41;
+}
+
 static long try_next(__u32 i, struct search *s)
 {
-	return try_slot(s, (s->start + i * STRIDE) % s->slots);
+	return try_slot(s, (s->start + i * s->stride) % s->slots);
 }
 
 /* Reserves a port: at random over all slots first (RFC 6056), then as many in turn as a packet may take. `key`, `back`
@@ -88,7 +97,9 @@ static __always_inline __s32 reserve(struct search *s)
 		return -EEXIST;
 	s->error = -EEXIST;
 	bpf_loop(RANDOM_TRIES, try_any, s, 0);
-	if (s->error == -EEXIST)
+	if (s->error == -EEXIST) {
+		s->stride = any_stride();
 		bpf_loop(s->slots < TURNS ? s->slots : TURNS, try_next, s, 0);
+	}
 	return s->error;
 }

@@ -16,13 +16,15 @@ static __always_inline bool fits(const struct __sk_buff *skb, const struct packe
 	return !p->dont_fragment || size_on_link(skb, p) <= mtu;
 }
 
-/* What a link carries, if the packet is too large for it, or another piece of the same datagram may be: pieces that go
- * two ways come out of order. 0 if all fit. */
-static __always_inline __u32 too_large_for(struct __sk_buff *skb, const struct packet *p, __u32 link)
+/* What the link between nodes carries, if the packet is too large for it, or another piece of the same datagram may be:
+ * pieces that go two ways come out of order. 0 if all fit. What the overlay carries, the link below it does. */
+static __always_inline __u32 too_large_for_link(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
 {
 	__u32 carries = size_on_link(skb, p), brings = 0;
 
-	if (bpf_check_mtu(skb, link, &carries, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED)
+	if (carries <= settings->overlay_mtu && (p->piece == WHOLE || p->dont_fragment))
+		return 0;
+	if (bpf_check_mtu(skb, settings->underlay_link, &carries, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED)
 		return carries;
 	if (p->piece == WHOLE || p->dont_fragment)
 		return 0;

@@ -6,18 +6,26 @@
 #include "overlay.h"
 #include "wire.h"
 
-/* The packet is refused, and its pod is told. */
-static __always_inline enum reason tell_pod(struct __sk_buff *skb, const struct packet *p,
-					    const struct pod *pod, enum complaint what, __u32 mtu, enum reason told,
-					    enum reason untold)
+/* The packet is refused, and its pod is told if there is a word for why. */
+static __noinline enum reason tell_pod(struct __sk_buff *skb, const struct packet *p, const struct pod *pod, enum reason why,
+				       __u32 mtu)
 {
 	__u8 mac[ETH_ALEN], host_mac[ETH_ALEN];
 
+	if (told(why) == GO_ON)
+		return why;
 	memcpy(mac, pod->mac, ETH_ALEN);
 	memcpy(host_mac, pod->host_mac, ETH_ALEN);
-	if (!complain(skb, p, what, mtu) || !set_macs(skb, mac, host_mac))
-		return untold;
-	return redirected(bpf_redirect(skb->ifindex, 0), told);
+	if (!complain(skb, p, why, mtu) || !set_macs(skb, mac, host_mac))
+		return why;
+	return redirected(bpf_redirect(skb->ifindex, 0), told(why));
+}
+
+/* Apart, because few pods' nodes are gateways, and the stack is short. */
+static __noinline enum reason find_way_by_wire(struct __sk_buff *skb, const struct packet *p, const struct addr *src, __u32 wire,
+					       struct way *way)
+{
+	return find_way(skb, p, src, wire, way);
 }
 
 /* GO_ON when the packet can leave; with DROP_TOO_BIG, way->mtu is what the next link carries. */
@@ -26,12 +34,12 @@ static __always_inline enum reason find_way_out(struct __sk_buff *skb, const str
 {
 	switch (egress->path) {
 	case PATH_WIRE:
-		return is_served(&p->dst) ? GO_ON : find_way(skb, p, src, egress->link, way);
+		return is_served(&p->dst) ? GO_ON : find_way_by_wire(skb, p, src, egress->link, way);
 	case PATH_OVERLAY:
 		way->mtu = settings->overlay_mtu;
 		return fits(skb, p, settings->overlay_mtu) ? GO_ON : DROP_TOO_BIG;
 	case PATH_LINK:
-		way->mtu = too_large_for(skb, p, settings->underlay_link);
+		way->mtu = too_large_for_link(skb, p, settings);
 		return way->mtu && p->dont_fragment ? DROP_TOO_BIG : GO_ON;
 	}
 	return DROP_NO_GATEWAY;
@@ -44,7 +52,7 @@ static __always_inline enum reason send_out(struct __sk_buff *skb, const struct 
 
 	switch (egress->path) {
 	case PATH_WIRE:
-		return is_served(&p->dst) ? turn_back(skb, &p->dst) : leave_by(skb, p, way);
+		return is_served(&p->dst) ? turn_back(skb, &p->dst) : leave_by(skb, p, egress->link, way);
 	case PATH_OVERLAY:
 		return to_node(skb, settings, &egress->gateway, VNI_TO_WIRE, SENT_OVERLAY);
 	case PATH_LINK:

@@ -7,15 +7,14 @@
 
 struct way {
 	__u32 mtu;		/* of a packet too large for it: what it carries; else 0 */
-	__u32 link;
 	bool resolved;		/* the neighbour is known */
 	__u8 to[ETH_ALEN];
 	__u8 from[ETH_ALEN];
 };
 
 /* GO_ON when `way` leads out, if need be for a packet in pieces. */
-static __noinline enum reason find_way(struct __sk_buff *skb, const struct packet *p, const struct addr *src, __u32 wire,
-					    struct way *way)
+static __always_inline enum reason find_way(struct __sk_buff *skb, const struct packet *p, const struct addr *src,
+					    __u32 wire, struct way *way)
 {
 	struct bpf_fib_lookup route = { .ifindex = wire, .tot_len = size_on_link(skb, p) };
 
@@ -28,7 +27,6 @@ static __noinline enum reason find_way(struct __sk_buff *skb, const struct packe
 		memcpy(route.ipv6_src, src, 16);
 		memcpy(route.ipv6_dst, &p->dst, 16);
 	}
-	way->link = wire;
 	switch (bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_OUTPUT)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		way->resolved = true;
@@ -45,15 +43,15 @@ static __noinline enum reason find_way(struct __sk_buff *skb, const struct packe
 	return DROP_NO_ROUTE;
 }
 
-static __always_inline enum reason leave_by(struct __sk_buff *skb, const struct packet *p, const struct way *way)
+static __always_inline enum reason leave_by(struct __sk_buff *skb, const struct packet *p, __u32 wire, const struct way *way)
 {
 	if (way->mtu)
-		return leave_in_pieces(skb, p, way->link, way->mtu);
+		return leave_in_pieces(skb, p, wire, way->mtu);
 	if (!way->resolved)	/* the kernel resolves the neighbour and sends then */
-		return redirected(bpf_redirect_neigh(way->link, NULL, 0, 0), SENT_WIRE);
+		return redirected(bpf_redirect_neigh(wire, NULL, 0, 0), SENT_WIRE);
 	if (!set_macs(skb, way->to, way->from))
 		return DROP_KERNEL;
-	return redirected(bpf_redirect(way->link, 0), SENT_WIRE);
+	return redirected(bpf_redirect(wire, 0), SENT_WIRE);
 }
 
 static __always_inline bool is_served(const struct addr *addr)
