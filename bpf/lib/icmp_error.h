@@ -7,13 +7,18 @@
 
 #define QUOTED_TRANSPORT 8
 
-/* The quoted packet: addresses, ports and kind; no more of its transport header is promised. */
-static __noinline enum reason read_quoted(struct __sk_buff *skb, const struct packet *p, struct packet *quoted)
+/* The quoted packet: addresses, ports and kind; no more of its transport header is promised. Not static: the kernel
+ * verifies it once. */
+__noinline int read_quoted(struct __sk_buff *skb, const struct packet *p, struct packet *quoted)
 {
-	__u32 at = p->l4 + sizeof(struct icmphdr);
-	enum reason reason = p->family == 4 ? read_v4(skb, quoted, at) : read_v6(skb, quoted, at);
+	enum reason reason;
 	__be16 *ports;
+	__u32 at;
 
+	if (!p || !quoted)
+		return DROP_KERNEL;
+	at = p->l4 + sizeof(struct icmphdr);
+	reason = p->family == 4 ? read_v4(skb, quoted, at) : read_v6(skb, quoted, at);
 	if (reason != GO_ON)
 		return DROP_MALFORMED;
 	if (quoted->piece == LATER_FRAGMENT)

@@ -47,16 +47,19 @@ static __always_inline enum reason answer_to_pod(struct __sk_buff *skb, const st
 }
 
 /* An error about a packet that left as (egress address, port). It keeps no flow alive and ends none. */
-static __noinline enum reason error_to_pod(struct __sk_buff *skb, const struct packet *p)
+__noinline int error_to_pod(struct __sk_buff *skb, const struct packet *p)
 {
 	struct packet quoted = {};
 	struct return_key key = {};
 	const struct return_flow *back;
 	const struct pod *pod;
 	struct addr pod_addr;
+	enum reason reason;
 	__be16 pod_port;
-	enum reason reason = read_quoted(skb, p, &quoted);
 
+	if (!p)
+		return DROP_KERNEL;
+	reason = read_quoted(skb, p, &quoted);
 	if (reason != GO_ON)
 		return reason;
 	key.egress = quoted.src;

@@ -15,13 +15,15 @@ struct source {
 };
 
 /* No flow yet. GO_ON when there is a new one, and `source` is what it leaves with. */
-static __noinline enum reason first_packet(struct __sk_buff *skb, const struct packet *p, const struct pod *pod,
-					   const struct flow_key *key, struct source *source)
+__noinline int first_packet(struct __sk_buff *skb, const struct packet *p, const struct pod *pod, const struct flow_key *key,
+			    struct source *source)
 {
 	const struct addr *address;
 	struct flow flow = {};
 	enum reason reason;
 
+	if (!p || !pod || !key || !source)
+		return DROP_KERNEL;
 	if (is_inside(&p->dst))
 		return PASS_INSIDE;
 	if (bpf_map_lookup_elem(&inbound, key))
@@ -50,13 +52,15 @@ static __noinline enum reason first_packet(struct __sk_buff *skb, const struct p
 
 /* The pod complains about a packet that came back to one of its flows. GO_ON when `source` is what the complaint leaves
  * with. */
-static __noinline enum reason pod_error(struct __sk_buff *skb, const struct packet *p, struct source *source)
+__noinline int pod_error(struct __sk_buff *skb, const struct packet *p, struct source *source)
 {
 	const struct flow *found;
 	struct packet quoted = {};
 	struct flow_key key = {};
 	enum reason reason;
 
+	if (!p || !source)
+		return DROP_KERNEL;
 	if (is_inside(&p->dst))
 		return PASS_INSIDE;
 	reason = read_quoted(skb, p, &quoted);
@@ -120,11 +124,11 @@ static __always_inline enum reason flow_of(struct __sk_buff *skb, const struct p
 	return first_packet(skb, p, pod, &key, source);
 }
 
-static __noinline bool translate_error(struct __sk_buff *skb, const struct packet *p, const struct source *source)
+__noinline int translate_error(struct __sk_buff *skb, const struct packet *p, const struct source *source)
 {
 	struct packet quoted = {};
 
-	return read_quoted(skb, p, &quoted) == GO_ON && rewrite_quoted(skb, p, &quoted, DESTINATION, &source->addr, source->port) &&
+	return p && source && read_quoted(skb, p, &quoted) == GO_ON && rewrite_quoted(skb, p, &quoted, DESTINATION, &source->addr, source->port) &&
 	       rewrite_error(skb, p, SOURCE, &source->addr);
 }
 

@@ -122,28 +122,24 @@ static __always_inline void read_fragment_header(struct packet *p, const struct 
 	p->id = header->id;
 }
 
-static __always_inline enum reason read_v6(struct __sk_buff *skb, struct packet *p, __u32 at)
+static __always_inline bool is_extension(__u8 next)
 {
-	struct ipv6hdr *ip = bytes(skb, at, sizeof(*ip));
-	__u8 next;
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS || next == IPPROTO_FRAGMENT;
+}
 
-	if (!ip || ip->version != 6)
-		return DROP_MALFORMED;
-	p->family = 6;
-	memcpy(&p->src, &ip->saddr, 16);
-	memcpy(&p->dst, &ip->daddr, 16);
-	p->dont_fragment = 1;
-	p->ttl = ip->hop_limit;
-	next = ip->nexthdr;
-	p->l4 = at + sizeof(*ip);
-	for (int i = 0; i < EXTENSIONS; i++) {
-		__u8 *extension;
+/* Steps over extension headers, the first of which is at p->l4. Returns what comes after them; negative: malformed. Not
+ * static: the kernel verifies it once. */
+__noinline int skip_extensions(struct __sk_buff *skb, struct packet *p, __u32 first)
+{
+	__u8 next = first;
 
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT)
-			break;
-		extension = bytes(skb, p->l4, sizeof(struct fragment_header));
+	if (!p)
+		return -1;
+	for (int i = 0; i < EXTENSIONS && is_extension(next); i++) {
+		__u8 *extension = bytes(skb, p->l4, sizeof(struct fragment_header));
+
 		if (!extension)
-			return DROP_MALFORMED;
+			return -1;
 		if (next == IPPROTO_FRAGMENT) {
 			read_fragment_header(p, (struct fragment_header *)extension);
 			p->l4 += sizeof(struct fragment_header);
@@ -154,9 +150,31 @@ static __always_inline enum reason read_v6(struct __sk_buff *skb, struct packet 
 		if (p->piece == LATER_FRAGMENT)
 			break;
 		if (p->l4 > HEADERS)
+			return -1;
+	}
+	return next;
+}
+
+static __always_inline enum reason read_v6(struct __sk_buff *skb, struct packet *p, __u32 at)
+{
+	struct ipv6hdr *ip = bytes(skb, at, sizeof(*ip));
+	int protocol;
+
+	if (!ip || ip->version != 6)
+		return DROP_MALFORMED;
+	p->family = 6;
+	memcpy(&p->src, &ip->saddr, 16);
+	memcpy(&p->dst, &ip->daddr, 16);
+	p->dont_fragment = 1;
+	p->ttl = ip->hop_limit;
+	protocol = ip->nexthdr;
+	p->l4 = at + sizeof(*ip);
+	if (is_extension(protocol)) {
+		protocol = skip_extensions(skb, p, protocol);
+		if (protocol < 0)
 			return DROP_MALFORMED;
 	}
-	p->protocol = next;
+	p->protocol = protocol;
 	return GO_ON;
 }
 

@@ -7,12 +7,11 @@
 #include "wire.h"
 
 /* The packet is refused, and its pod is told if there is a word for why. */
-static __noinline enum reason tell_pod(struct __sk_buff *skb, const struct packet *p, const struct pod *pod, enum reason why,
-				       __u32 mtu)
+__noinline int tell_pod(struct __sk_buff *skb, const struct packet *p, const struct pod *pod, enum reason why, __u32 mtu)
 {
 	__u8 mac[ETH_ALEN], host_mac[ETH_ALEN];
 
-	if (told(why) == GO_ON)
+	if (!p || !pod || told(why) == GO_ON)
 		return why;
 	memcpy(mac, pod->mac, ETH_ALEN);
 	memcpy(host_mac, pod->host_mac, ETH_ALEN);
