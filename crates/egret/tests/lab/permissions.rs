@@ -113,7 +113,9 @@ fn used(lab: &Lab) -> (BTreeSet<Right>, BTreeMap<Right, String>) {
             let words = entry["responseStatus"]["message"].as_str().unwrap_or_default();
             refused.entry(right(verb)).or_insert_with(|| format!("{code}: {words}"));
         }
-        let mut uses = |verb: &str| drop(rights.insert(right(verb)));
+        let mut uses = |verb: &str| {
+            rights.insert(right(verb));
+        };
         uses(verb);
         match verb {
             // What is applied and is not there is created, for which both are needed.
