@@ -29,7 +29,7 @@ fn check(name: &str, before: &str) -> (Vec<Value>, i32) {
         set +e
         $RUN $EGRET check node -o json --address 192.0.2.1 --pin-dir $PIN --cni-dir $CNI; code=$?
         # Whatever was tried is gone.
-        ls -A $BPF >&2; nft list tables >&2; ip -br link show type vxlan | grep -v flannel >&2
+        ls $BPF | grep -v '[.]debug' >&2; nft list tables >&2; ip -br link show type vxlan | grep -v flannel >&2
         exit $code"
     );
     let output = Command::new("unshare")

@@ -1,6 +1,6 @@
 //! What each node's agent says, against the node and the pod that it runs in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -19,16 +19,16 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         (_, _, Err(why)) => return vec![unasked(WHAT, why, "egressnodes.egret.dev")],
     };
     let records = by_name(&facts.records);
-    let with_pod: BTreeSet<&str> = pods
+    let by_node: BTreeMap<&str, &Value> = pods
         .iter()
         .filter(|pod| pod["metadata"]["labels"]["app.kubernetes.io/component"] == "agent")
-        .map(|pod| text(pod, "/spec/nodeName"))
+        .map(|pod| (text(pod, "/spec/nodeName"), pod))
         .collect();
     // Each node is told once: by the first thing that is wrong with it.
     let mut wrong: BTreeMap<Wrong, Vec<String>> = BTreeMap::new();
     let mut well = 0;
     for node in nodes.iter().filter(|node| runs_linux(node)) {
-        match fault(node, records.get(name(node)).copied(), with_pod.contains(name(node))) {
+        match fault(node, records.get(name(node)).copied(), by_node.get(name(node)).copied()) {
             Some((what, detail)) => {
                 let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
                 wrong.entry(what).or_default().push(format!("{}{detail}", name(node)));
@@ -55,12 +55,17 @@ enum Wrong {
     NoPod,
 }
 
-fn fault(node: &Value, record: Option<&Value>, has_pod: bool) -> Option<(Wrong, String)> {
-    let record = match record {
-        Some(record) => record,
-        None if has_pod => return Some((Wrong::Silent, String::new())),
-        None => return Some((Wrong::NoPod, String::new())),
+fn fault(node: &Value, record: Option<&Value>, pod: Option<&Value>) -> Option<(Wrong, String)> {
+    let record = match (record, pod) {
+        (Some(record), _) => record,
+        (None, Some(_)) => return Some((Wrong::Silent, String::new())),
+        (None, None) => return Some((Wrong::NoPod, String::new())),
     };
+    // An agent that died says nothing any more; kubelet does.
+    let conditions = pod.map(|pod| items(pod, "/status/conditions")).unwrap_or_default();
+    if let Some(not) = conditions.iter().find(|c| c["type"] == "Ready" && c["status"] == "False") {
+        return Some((Wrong::NotReady, format!("kubelet: {}", text(not, "/message"))));
+    }
     let (booted, reported) = (text(node, "/status/nodeInfo/bootID"), text(record, "/spec/bootId"));
     let waiting = items(record, "/spec/waiting").first().and_then(Value::as_str).unwrap_or_default();
     if !booted.is_empty() && !reported.is_empty() && booted != reported {

@@ -174,6 +174,11 @@ fn each_fault_is_found_and_nothing_else() {
         ("agents", Failure, "not ready: a (waiting for the datapath)", |f| {
             all(&mut f.records)[0]["spec"] = json!({"ready": false, "waiting": ["waiting for the datapath"]});
         }),
+        ("agents", Failure, "not ready: a (kubelet: containers with unready status: [agent])", |f| {
+            let message = "containers with unready status: [agent]";
+            let condition = json!({"type": "Ready", "status": "False", "message": message});
+            all(&mut f.pods)[0]["status"] = json!({"conditions": [condition]});
+        }),
         ("agents", Warning, "a part of their plan: a (guard", |f| {
             all(&mut f.records)[0]["spec"]["waiting"] = json!(["guard: no nft"]);
         }),
