@@ -81,18 +81,18 @@ fn this_kernel_carries_the_datapath_and_nothing_is_left_of_the_trial() {
 
 #[test]
 fn faults_of_a_node_are_found_by_name() {
-    let vxlan = "ip link add flannel.1 type vxlan id 1 dstport 8474 dev eth0";
+    let network = "ip link add flannel.1 type vxlan id 1 dstport 8474 dev eth0
+        ip link set eth0 mtu 1300
+        sed -i s/bridge/macvlan/ $CNI/10-net.conflist";
+    let machine = "umount $BPF
+        ip addr flush dev eth0
+        RUN='setpriv --bounding-set -net_raw env PATH=/none'";
     for (name, before, expected) in [
-        ("mtu", "ip link set eth0 mtu 1300", &["MTU", "overlay device"][..]),
-        ("bpffs", "umount $BPF", &["BPF file system"]),
-        ("address", "ip addr flush dev eth0", &["underlay"]),
-        ("vxlan", vxlan, &["UDP port 8474"]),
-        ("nft", "RUN='env PATH=/none'", &["guard"]),
-        ("macvlan", "sed -i s/bridge/macvlan/ $CNI/10-net.conflist", &["CNI"]),
-        ("capabilities", "RUN='setpriv --bounding-set -net_raw'", &["capabilities"]),
+        ("network", network, ["CNI", "MTU", "UDP port 8474", "overlay device"]),
+        ("machine", machine, ["BPF file system", "capabilities", "guard", "underlay"]),
     ] {
         let (findings, code) = check(name, before);
-        assert_eq!(failures(&findings), expected.iter().copied().collect(), "{name}: {findings:#?}");
+        assert_eq!(failures(&findings), expected.into(), "{name}: {findings:#?}");
         assert_eq!(code, 1, "{name}");
     }
 }
