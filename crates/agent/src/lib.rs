@@ -46,6 +46,8 @@ use crate::node::{Node, Setup};
 use crate::start::again;
 use crate::surroundings::Place;
 
+pub use crate::start::{OVERLAY, VXLAN_PORT};
+
 /// Name under which an agent owns fields on an API server.
 const MANAGER: &str = "egret-agent";
 

@@ -15,9 +15,9 @@ use crate::Options;
 use crate::metrics::Metrics;
 
 /// Name of the overlay device.
-pub(crate) const OVERLAY: &str = "egret0";
+pub const OVERLAY: &str = "egret0";
 /// UDP port of the overlay.
-const VXLAN_PORT: u16 = 8474;
+pub const VXLAN_PORT: u16 = 8474;
 /// What failed is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 

@@ -28,6 +28,7 @@ mod read;
 mod remove;
 mod reserved;
 mod reset;
+mod survey;
 mod sweep;
 
 pub use announce::announce;
@@ -39,8 +40,9 @@ pub use guard::{GuardDrops, GuardInput, apply as guard_apply, drops as guard_dro
 pub use link_probe::ask_link;
 pub use links::{LinkQuery, LinkSnapshot, Links};
 pub use load::{OBJECT, PROGRAMS, load_program};
-pub use overlay::OVERLAY_MAC;
+pub use overlay::{OVERLAY_MAC, overhead as overlay_overhead};
 pub use packet_socket::PacketSocket;
 pub use probe::{Answer, Prober};
 pub use remove::remove;
+pub use survey::{Installed, Interface, Trial, Tried, installed, interfaces, map_names, try_kernel};
 pub use sweep::{AddressUse, Sweep};

@@ -137,7 +137,7 @@ fn shapes() -> BTreeMap<&'static str, Shape> {
 }
 
 /// A pinned map is adopted as it is; aya does not look at its shape.
-fn check_pins(maps: &Path) -> Result<(), DatapathError> {
+pub fn check_pins(maps: &Path) -> Result<(), DatapathError> {
     for (name, (kind, key, value)) in shapes() {
         let path = maps.join(name);
         if !path.exists() {

@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use egret_api::{ModeOf, Modes};
 use egret_datapath::Attach;
 use egret_plan::Steering;
@@ -12,13 +14,25 @@ use egret_status::Listen;
 use egret_store::Source;
 use ipnet::IpNet;
 
-use crate::environment;
+use crate::check::Check;
 use crate::explain::Explain;
 use crate::import::ImportArguments;
+use crate::ports::PortsArguments;
+use crate::who::WhoArguments;
+use crate::{environment, kubeconfig};
+
+/// What the program's exit codes mean; docs/install.md has the same.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; `check` found nothing to mend
+  1  it failed, for the reason on standard error; `check` found something to mend, `import` something unreadable,
+     `lab apply` something not in force; the port that `who` was asked about is nobody's
+  2  the command line is wrong
+  `lab exec` and `lab kubectl` end as what they run does.";
 
 /// Pods leave the cluster from addresses you choose, through gateways you choose.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "egret", version, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -34,13 +48,94 @@ pub enum Command {
     Controller(ControllerArguments),
     /// A cluster in network namespaces, to play with
     Lab(egret_lab::LabArgs),
+    /// Looks for what stands in the way, before and after installing, and tells what to do about it
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Check(Check),
     /// Tells why a pod leaves as it does
     #[command(subcommand)]
     Explain(Explain),
+    /// Tells which nodes have ports of which egress addresses, and how far they use them
+    Ports(PortsArguments),
+    /// Tells whose a port of an egress address is
+    Who(WhoArguments),
     /// Prints other systems' manifests in Egret's own kinds, and tells what could not be carried over
     Import(ImportArguments),
     /// Prints the CustomResourceDefinitions of Egret's resources
     Crds,
+    /// Prints what a shell needs to complete this program's command lines
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// A name that this program can be started by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// `egret`, or whatever else it was renamed to.
+    Itself,
+    /// `kubectl-egret`, the name under which kubectl finds it: `kubectl egret`.
+    Plugin,
+    /// `kubectl_complete-egret`, which kubectl asks how a command line of the plugin may go on.
+    Completer,
+}
+
+impl Called {
+    /// How this process was called.
+    pub fn now() -> Self {
+        let name = std::env::args_os().next().map(PathBuf::from);
+        match name.as_deref().and_then(Path::file_name).and_then(OsStr::to_str) {
+            Some("kubectl-egret") => Called::Plugin,
+            Some("kubectl_complete-egret") => Called::Completer,
+            _ => Called::Itself,
+        }
+    }
+
+    /// The file that a shell starts.
+    pub fn program(self) -> &'static str {
+        match self {
+            Called::Itself => "egret",
+            Called::Plugin | Called::Completer => "kubectl-egret",
+        }
+    }
+}
+
+impl Arguments {
+    /// The command line, which speaks of itself as it was called.
+    pub fn of_process() -> Self {
+        let command = match Called::now() {
+            Called::Plugin => Self::command().bin_name("kubectl egret"),
+            Called::Itself | Called::Completer => Self::command(),
+        };
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// Which store, for those who only read it.
+#[derive(Debug, Args)]
+pub struct ReadArguments {
+    /// A directory of manifests, or `kubernetes` for an API server
+    #[arg(long, value_name = "DIR|kubernetes", default_value = "kubernetes")]
+    store: Source,
+    /// How to reach the API server; absent, as kubectl does
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+}
+
+impl ReadArguments {
+    /// The store that is meant.
+    ///
+    /// # Errors
+    /// When a directory is given a kubeconfig.
+    pub fn source(self) -> anyhow::Result<Source> {
+        let Self { store, kubeconfig } = self;
+        match (StoreArguments { store, kubeconfig }).source()? {
+            Source::Kubernetes { kubeconfig } => {
+                Ok(Source::Kubernetes { kubeconfig: kubeconfig::find(kubeconfig) })
+            }
+            directory => Ok(directory),
+        }
+    }
 }
 
 /// Which store.

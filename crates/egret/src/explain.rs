@@ -8,8 +8,9 @@ use clap::{Args, Subcommand};
 use egret_plan::{ClusterSettings, Packet, World};
 use ipnet::IpNet;
 
-use crate::arguments::StoreArguments;
+use crate::arguments::ReadArguments;
 use crate::objects;
+use crate::output::Output;
 
 /// What to explain.
 #[derive(Debug, Subcommand)]
@@ -28,10 +29,13 @@ pub struct PodArguments {
     destination: Option<Destination>,
     /// Where objects come from
     #[command(flatten)]
-    store: StoreArguments,
+    store: ReadArguments,
     /// Network inside the cluster besides nodes and pods, such as services; can be repeated
     #[arg(long, value_name = "CIDR")]
     inside: Vec<IpNet>,
+    /// How to print
+    #[arg(short, long, default_value = "text")]
+    output: Output,
 }
 
 #[derive(Clone, Debug)]
@@ -96,8 +100,8 @@ pub fn run(explain: Explain) -> Result<()> {
     let settings = ClusterSettings { inside: pod.inside.iter().copied().collect() };
     let PodName(namespace, name) = &pod.pod;
     let packet = pod.destination.map(|Destination(packet)| packet);
-    println!("{}", egret_plan::explain(&world, &settings, (namespace, name), packet));
-    Ok(())
+    let told = egret_plan::explain(&world, &settings, (namespace, name), packet);
+    pod.output.print(&told, || told.to_string())
 }
 
 #[cfg(test)]

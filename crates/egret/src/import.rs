@@ -9,7 +9,7 @@ use clap::Args;
 use egret_api::Object;
 use egret_store::{Problem, Source};
 
-use crate::objects;
+use crate::{kubeconfig, objects};
 
 /// Arguments of `egret import`.
 #[derive(Debug, Args)]
@@ -17,7 +17,7 @@ pub struct ImportArguments {
     /// Manifests; what belongs together has to be given together. `cluster` alone: what the API server has
     #[arg(required = true, value_name = "FILE|cluster")]
     files: Vec<PathBuf>,
-    /// How to reach the API server; absent, as pods of its cluster do
+    /// How to reach the API server; absent, as kubectl does
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 }
@@ -26,7 +26,9 @@ pub struct ImportArguments {
 pub fn run(arguments: ImportArguments) -> Result<ExitCode> {
     let ImportArguments { files, kubeconfig } = arguments;
     let (objects, problems) = match files.as_slice() {
-        [cluster] if cluster.as_os_str() == "cluster" => objects::read(Source::Kubernetes { kubeconfig })?,
+        [cluster] if cluster.as_os_str() == "cluster" => {
+            objects::read(Source::Kubernetes { kubeconfig: kubeconfig::find(kubeconfig) })?
+        }
         files => {
             ensure!(kubeconfig.is_none(), "--kubeconfig: files need none; write `cluster` in their place");
             in_files(files)?

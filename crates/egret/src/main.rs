@@ -1,21 +1,35 @@
-//! The one binary: `egret agent | controller | lab | explain | import | crds`.
+//! The one binary: `egret agent | controller | lab | check | explain | ports | who | import | crds | completions`.
 
 mod arguments;
+mod check;
+mod complete;
 mod environment;
 mod explain;
 mod import;
+mod kubeconfig;
 mod objects;
+mod output;
+mod ports;
+mod who;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
-use crate::arguments::{Arguments, Command, LogFormat};
+use crate::arguments::{Arguments, Called, Command, LogFormat};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    if Called::now() == Called::Completer {
+        let mut program = Arguments::command();
+        program.build();
+        let words: Vec<_> = std::env::args_os().skip(1).collect();
+        print!("{}", complete::answer(&program, &words));
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::of_process();
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
@@ -45,12 +59,21 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             on_runtime(egret_controller::run(controller.try_into()?))
         }
         Command::Lab(lab) => egret_lab::run(lab),
+        Command::Check(what) => check::run(what),
         Command::Explain(what) => explain::run(what).map(|()| ExitCode::SUCCESS),
+        Command::Ports(what) => ports::run(what).map(|()| ExitCode::SUCCESS),
+        Command::Who(what) => who::run(what),
         Command::Import(files) => import::run(files),
         Command::Crds => {
             for crd in egret_api::crds::crds() {
                 print!("---\n{}", serde_saphyr::to_string(&crd)?);
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), Called::now().program(), &mut script);
+            std::io::stdout().write_all(&script).context("standard output")?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -5,6 +5,8 @@ mod observed;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::inside::{self, ClusterSettings};
 use crate::intent::Intent;
 use crate::node::{families, verdict};
@@ -24,7 +26,8 @@ pub struct Packet {
 }
 
 /// The source that a packet must have outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", tag = "source", content = "address")]
 pub enum Expected {
     /// The address is no pod's.
     UnknownPod,
@@ -39,7 +42,7 @@ pub enum Expected {
 }
 
 /// Why a pod leaves as it does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug, PartialEq)]
 pub struct Explanation {
     /// The pod, as `namespace/name`.
     pub pod: String,

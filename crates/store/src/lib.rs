@@ -25,7 +25,7 @@ mod written;
 
 pub use directory::Directory;
 pub use document::objects_in;
-pub use kubernetes::{Access, Applied, Kubernetes, Reading, Scope, Term};
+pub use kubernetes::{Access, Applied, Kubernetes, Reading, Scope, Term, connect};
 pub use manifests::read_manifests;
 pub use problem::{Problem, StoreError};
 pub use records::Files;

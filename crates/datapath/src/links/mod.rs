@@ -151,7 +151,7 @@ pub(crate) fn connect() -> Result<Handle, DatapathError> {
 }
 
 /// A veth pair to another network namespace, by itself or on a bridge; nothing is made of it.
-fn looks_like_pod_link(facts: &LinkFacts, links: &BTreeMap<LinkIndex, LinkFacts>) -> bool {
+pub(crate) fn looks_like_pod_link(facts: &LinkFacts, links: &BTreeMap<LinkIndex, LinkFacts>) -> bool {
     let on = facts.controller.and_then(|controller| links.get(&controller));
     facts.kind == Some(InfoKind::Veth)
         && facts.peer_elsewhere
@@ -159,7 +159,7 @@ fn looks_like_pod_link(facts: &LinkFacts, links: &BTreeMap<LinkIndex, LinkFacts>
         && links.values().all(|other| other.lower != Some(facts.index))
 }
 
-fn can_be_wire(facts: &LinkFacts, links: &BTreeMap<LinkIndex, LinkFacts>) -> bool {
+pub(crate) fn can_be_wire(facts: &LinkFacts, links: &BTreeMap<LinkIndex, LinkFacts>) -> bool {
     let kind = match facts.kind {
         Some(InfoKind::Veth) => true,
         // One that has only links of pods leads to them.
@@ -191,7 +191,7 @@ fn primary<'a>(
 
 /// An address that neighbours on the link can share a network with: the host's end of a pod's link may carry a
 /// gateway address, alone or link-local.
-fn leads_outside(net: &IpNet) -> bool {
+pub(crate) fn leads_outside(net: &IpNet) -> bool {
     let scoped = match net.addr() {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_loopback(),
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback(),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::chart::{objects, root};
+use crate::check;
 use crate::cluster::Cluster;
 
 const POOL: &str = r#"{"apiVersion": "egret.dev/v1alpha1", "kind": "EgressPool", "metadata": {"name": "pool"},
@@ -39,6 +40,7 @@ fn pod_of(objects: &[Value], kind: &str, namespace: &str) -> String {
 fn the_one_file_is_let_in_and_nothing_is_left_when_it_is_deleted() {
     let cluster = Cluster::start("one-file");
     let before = cluster.objects();
+    check::a_cluster_is_fit_once_its_nodes_have_addresses(&cluster);
     let file = root().join("deploy/egret.yaml").display().to_string();
     cluster.kubectl(&["apply", "--server-side", "-f", &file]);
     cluster.kubectl(&[
@@ -61,7 +63,8 @@ fn the_one_file_is_let_in_and_nothing_is_left_when_it_is_deleted() {
     cluster.apply(first.split_once("\nEOF").unwrap().0);
     let made = cluster.kubectl(&["get", "egresspools,egresspolicies", "-A", "-o", "name"]);
     assert_eq!(made.lines().count(), 2, "{made}");
-    let again = cluster.kubectl(&["apply", "--server-side", "-f", &file]);
+    check::planted_faults_of_an_installation_are_found_by_name(&cluster);
+    let again = cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file]);
     assert!(again.lines().all(|line| line.ends_with("serverside-applied")), "{again}");
     cluster.kubectl(&["delete", "-f", &file, "--timeout=60s"]);
     cluster.until_only(&before);

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's verdict")]
 
 mod chart;
+mod check;
 mod cluster;
 mod life;

@@ -2,6 +2,8 @@
 
 use std::net::TcpStream;
 
+use serde_json::Value;
+
 use crate::harness::{ANTREA_HA, Host, Lab, SMALL, Store, assert_echoes};
 
 const FAR: &str = "198.51.100.10:7000";
@@ -61,6 +63,101 @@ fn kubectl_speaks_to_the_api_server_of_its_lab() {
     );
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.contains("=> leaves by 10.10.0.11"), "{told}");
+    the_command_line_tells_of_the_installation(&lab);
+}
+
+/// The command line as an administrator of the lab's cluster, for programs: what it answers, and its exit code.
+fn ask(lab: &Lab, arguments: &[&str]) -> (Value, Option<i32>) {
+    let admin = lab.directory().join("kubernetes/admin.kubeconfig").display().to_string();
+    let arguments = [arguments, &["-o", "json", "--kubeconfig", &admin]].concat();
+    let output = lab.host("control").command(env!("CARGO_BIN_EXE_egret"), &arguments);
+    let answer = serde_json::from_slice(&output.stdout);
+    let answer = answer.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+    (answer, output.status.code())
+}
+
+/// What was looked at and is not well, with what was found.
+fn not_well(report: &Value) -> Vec<String> {
+    let bad = report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] != "ok");
+    bad.map(|f| format!("{}: {}", f["lookedAt"].as_str().unwrap(), f["found"].as_str().unwrap())).collect()
+}
+
+fn the_command_line_tells_of_the_installation(lab: &Lab) {
+    // A lab's controller is a process of a node, and no pod of the Deployment.
+    let (report, code) = ask(lab, &["check", "installation"]);
+    let found = not_well(&report);
+    assert!(found.len() == 1 && found[0].contains("0 of 2 are ready"), "{report:#}");
+    assert_eq!(code, Some(0));
+
+    let (ports, _) = ask(lab, &["ports", "10.10.0.11"]);
+    assert_eq!(
+        (&ports[0]["node"], &ports[0]["pool"]),
+        (&"node-1".into(), &"ExternalIPPool/external-ip-pool".into()),
+        "{ports:#}"
+    );
+    let first = lab.egret(&[
+        "kubectl",
+        "get",
+        "egressaddress",
+        "10-10-0-11",
+        "-o",
+        "jsonpath={.spec.leases[0].firstPort}",
+    ]);
+    let (owner, code) = ask(lab, &["who", &format!("10.10.0.11:{first}")]);
+    assert_eq!(
+        (&owner["node"], &owner["pods"], code),
+        (&"node-1".into(), &serde_json::json!(["prod/web"]), Some(0)),
+        "{owner:#}"
+    );
+    assert_eq!(ask(lab, &["who", "10.10.0.11:1"]).1, Some(1), "a port that is nobody's");
+
+    lab.apply(
+        "apiVersion: egret.dev/v1alpha1\nkind: EgressPolicy\nmetadata: { name: lost, namespace: prod }\n\
+         spec: { podSelector: {}, pool: nowhere }\n",
+    );
+    lab.egret(&[
+        "kubectl",
+        "wait",
+        "egresspolicy/lost",
+        "-n",
+        "prod",
+        "--for=condition=Ready=false",
+        "--timeout=30s",
+    ]);
+    let (report, code) = ask(lab, &["check", "installation"]);
+    let found = not_well(&report);
+    assert!(
+        found.iter().any(|f| f.starts_with("policies and pools: PoolNotFound: EgressPolicy prod/lost")),
+        "{report:#}"
+    );
+    assert_eq!((found.len(), code), (2, Some(1)), "{report:#}");
+
+    let pins = lab.directory().join("bpf/node-1").display().to_string();
+    let node = lab.host("node-1").namespace;
+    let check = std::process::Command::new("nsenter")
+        .arg(format!("--net=/run/netns/{node}"))
+        .args([
+            env!("CARGO_BIN_EXE_egret"),
+            "check",
+            "node",
+            "-o",
+            "json",
+            "--address",
+            "10.0.0.1",
+            "--pin-dir",
+            &pins,
+        ])
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&check.stdout).unwrap();
+    let of =
+        |what: &str| report["findings"].as_array().unwrap().iter().find(|f| f["lookedAt"] == what).unwrap();
+    assert!(
+        of("Egret's datapath")["found"].as_str().unwrap().contains("goes on with this one"),
+        "{report:#}"
+    );
+    assert!(of("UDP port 8474")["found"].as_str().unwrap().contains("Egret's own egret0"), "{report:#}");
+    assert!(check.status.success(), "{report:#}");
 }
 
 /// Times that somebody applied the status of an Egress.

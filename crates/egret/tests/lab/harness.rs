@@ -83,9 +83,15 @@ impl Lab {
     }
 
     fn start(self, store: Store, topology: &str) -> Lab {
+        self.rise(store, topology);
+        self
+    }
+
+    /// Starts this lab.
+    #[track_caller]
+    pub fn rise(&self, store: Store, topology: &str) {
         let file = self.file("topology", topology);
         self.egret(&["up", "-f", file.to_str().unwrap(), "--store", store.as_str()]);
-        self
     }
 
     /// Writes a file for this lab's command line to read.

@@ -206,7 +206,11 @@ fn from_copy(awaited: &[Kind]) -> Problem {
     }
 }
 
-async fn connect(kubeconfig: Option<PathBuf>) -> Result<Client, StoreError> {
+/// A client of an API server, found by a kubeconfig file or, without one, as pods of its cluster find it.
+///
+/// # Errors
+/// When the kubeconfig cannot be read, or there is none and this is no pod.
+pub async fn connect(kubeconfig: Option<PathBuf>) -> Result<Client, StoreError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let failed = |words: String| StoreError::Kubeconfig { path: path.clone(), words };
