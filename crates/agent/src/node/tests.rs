@@ -241,6 +241,8 @@ fn links(number: u8, carrier: bool, pods: bool) -> LinkSnapshot {
         wires,
         candidates: if number == 1 { [POD_LINK].into() } else { BTreeSet::new() },
         pod_links: if pods && number == 1 { [(ip(POD), pod)].into() } else { BTreeMap::new() },
+        second: BTreeSet::new(),
+        second_links: BTreeMap::new(),
     }
 }
 

@@ -174,20 +174,21 @@ fn kube_vips_names_are_read_from_a_config_map() {
         let names = |data: &[(&str, &str)]| environment(&container(&made), "kube-vip-env", data);
         assert_eq!(environment(&container(&usual), "", &[]), Ok(Vec::new()), "{kind}: without one, nothing");
         assert_eq!(names(&[("egress_podcidr", "10.0.0.0/16")]), Err("egress_servicecidr".to_owned()));
-        let told = |services: &str| {
-            let data =
-                [("egress_podcidr", ""), ("egress_servicecidr", services), ("egress_withnftables", "true")];
-            let output = Command::new(env!("CARGO_BIN_EXE_egret"))
-                .args(arguments(&made, kind).iter().filter(|argument| !argument.starts_with("--store")))
-                .args(["--store=/proc/no-such-place"])
-                .envs(names(&data).unwrap())
-                .output()
-                .unwrap();
-            assert!(!output.status.success(), "{kind}");
-            String::from_utf8_lossy(&output.stderr).into_owned()
-        };
-        assert!(told("10.96.0.0/12,x").contains("egress_servicecidr: \"x\" is no network"), "{kind}");
-        let fine = told("10.96.0.0/12,fd00:10:96::/112");
-        assert!(fine.contains("no-such-place") && !fine.contains("egress_"), "{kind}: {fine}");
+        // What is told of the last one shows that those before it were understood.
+        let data = [
+            ("egress_podcidr", "10.0.0.0/16,fd00:10::/48"),
+            ("egress_servicecidr", "10.96.0.0/12,x"),
+            ("egress_withnftables", "true"),
+        ];
+        let output = Command::new(env!("CARGO_BIN_EXE_egret"))
+            .args(arguments(&made, kind))
+            .envs(names(&data).unwrap())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && told.contains("egress_servicecidr: \"x\" is no network"),
+            "{told}"
+        );
     }
 }
