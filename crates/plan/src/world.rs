@@ -345,6 +345,15 @@ impl World {
         self.pods.all()
     }
 
+    /// A pod's places in other networks than the cluster's: its names there, and the networks.
+    pub(crate) fn places(&self, pod: &PodKey) -> Vec<(String, String)> {
+        let names = self.pods.names(&pod.0, &format!("{}/", pod.1));
+        let network = |name: &String| {
+            self.pods.all().get(&(pod.0.clone(), name.as_str().into()))?.network.as_deref().map(str::to_owned)
+        };
+        names.into_iter().filter_map(|name| network(&name).map(|network| (name, network))).collect()
+    }
+
     /// The pods of a node.
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = (&PodKey, &PodFacts)> + use<'_> {
         self.pods.on(node)
