@@ -6,6 +6,7 @@
 #include "lib/neighbour.h"
 #include "lib/outbound.h"
 #include "lib/probe.h"
+#include "lib/second.h"
 #include "lib/sweep.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -23,6 +24,13 @@ int to_pod(struct __sk_buff *skb)
 {
 	note_inbound(skb);
 	return TC_ACT_UNSPEC;
+}
+
+/* tc ingress of the host's end of a pod's link into another network than the cluster's */
+SEC("classifier")
+int from_second(struct __sk_buff *skb)
+{
+	return finish(skb, second_packet(skb));
 }
 
 static __always_inline enum reason overlay_packet(struct __sk_buff *skb)

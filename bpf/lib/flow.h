@@ -206,58 +206,78 @@ static __noinline void end_flow(const struct flow_key *key, const struct flow *f
 	bpf_map_delete_elem(&flows, key);
 }
 
-/* A new flow of the pod by this egress address. GO_ON when `flow` holds it. Not static: the kernel verifies it once. */
-__noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const struct flow_key *key, const struct addr *address,
-			 struct flow *flow)
+/* A port for a flow, and its way back. `mapping` is set if the port is one towards everybody. */
+static __always_inline enum reason find_port(struct __sk_buff *skb, const struct flow_key *key, const struct addr *address,
+					     struct egress *egress_entry, __be16 *port, struct mapping **mapping)
 {
-	const struct settings *settings = node_settings();
-	struct search search = {};
-	struct mapping *mapping = NULL;
-	__u32 *count;
+	struct search search = { .egress = egress_entry };
 	__s32 error;
 
-	if (!settings || !p || !key || !address || !flow)
+	return_key_of(key, address, 0, &search.key);
+	search.back.pod = key->pod;
+	search.back.pod_port = key->pod_port;
+	search.back.seen = now_seconds();
+	search.back.link = skb->ifindex;
+	error = key->protocol == IPPROTO_TCP ? reserve(&search) : map_port(key, &search, mapping);
+	*port = search.key.egress_port;
+	switch (error) {
+	case 0:
+		return GO_ON;
+	case -EEXIST:
+		return DROP_NO_PORT;
+	default:
+		return DROP_FLOWS_FULL;
+	}
+}
+
+/* The way out of a flow that has a port and its way back. */
+static __always_inline bool keep_flow(struct __sk_buff *skb, const struct packet *p, const struct flow_key *key,
+				      const struct addr *address, __be16 port)
+{
+	struct flow flow = { .egress = *address, .egress_port = port, .seen = now_seconds(), .link = skb->ifindex };
+
+	if (p->kind == KIND_TCP)
+		expect_answer(skb, p, &flow);
+	return !bpf_map_update_elem(&flows, key, &flow, BPF_NOEXIST);
+}
+
+/* A new flow of the pod by this egress address. GO_ON when it is there, and leaves by `port`. Not static: the kernel
+ * verifies it once. */
+__noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const struct flow_key *key, const struct addr *address,
+			 __be16 *port)
+{
+	const struct settings *settings = node_settings();
+	struct mapping *mapping = NULL;
+	struct egress *egress_entry;
+	struct return_key back;
+	enum reason reason;
+	__u32 *count;
+
+	if (!settings || !p || !key || !address || !port)
 		return DROP_KERNEL;
-	search.egress = bpf_map_lookup_elem(&egress, address);
-	if (!search.egress)
+	egress_entry = bpf_map_lookup_elem(&egress, address);
+	if (!egress_entry)
 		return DROP_EGRESS_GONE;
-	if (search.egress->path == PATH_NONE)
+	if (egress_entry->path == PATH_NONE)
 		return DROP_NO_GATEWAY;
-	if (!search.egress->block_count)
+	if (!egress_entry->block_count)
 		return DROP_NO_BLOCK;
 	count = flows_of(&key->pod);
 	if (!count)
 		return DROP_FLOWS_FULL;
 	if (settings->pod_flows && *count >= settings->pod_flows)
 		return DROP_POD_FLOWS;
-	return_key_of(key, address, 0, &search.key);
-	search.back.pod = key->pod;
-	search.back.pod_port = key->pod_port;
-	search.back.seen = now_seconds();
-	search.back.link = skb->ifindex;
-	error = p->kind == KIND_TCP ? reserve(&search) : map_port(key, &search, &mapping);
-	switch (error) {
-	case 0:
-		break;
-	case -EEXIST:
-		return DROP_NO_PORT;
-	default:
-		return DROP_FLOWS_FULL;
-	}
-	memset(flow, 0, sizeof(*flow));
-	flow->egress = *address;
-	flow->egress_port = search.key.egress_port;
-	flow->seen = search.back.seen;
-	flow->link = skb->ifindex;
-	if (p->kind == KIND_TCP)
-		expect_answer(skb, p, flow);
-	if (bpf_map_update_elem(&flows, key, flow, BPF_NOEXIST)) {
-		bpf_map_delete_elem(&returns, &search.key);
+	reason = find_port(skb, key, address, egress_entry, port, &mapping);
+	if (reason != GO_ON)
+		return reason;
+	if (!keep_flow(skb, p, key, address, *port)) {
+		return_key_of(key, address, *port, &back);
+		bpf_map_delete_elem(&returns, &back);
 		if (mapping)
 			__sync_fetch_and_add(&mapping->flows, -1);
 		return DROP_FLOWS_FULL;
 	}
-	__sync_fetch_and_add(&search.egress->opened, 1);
+	__sync_fetch_and_add(&egress_entry->opened, 1);
 	__sync_fetch_and_add(count, 1);
 	return GO_ON;
 }

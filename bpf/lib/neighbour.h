@@ -29,6 +29,23 @@ static __always_inline const struct served *held(const struct addr *address, __u
 	return entry && entry->holder && entry->wire == link ? entry : NULL;
 }
 
+/* A request becomes the answer that what it asked for is here, at `mac`. */
+static __always_inline enum reason answer_from(struct __sk_buff *skb, struct arp_frame *arp, const __u8 *mac)
+{
+	__be32 asked, asker;
+
+	memcpy(&asked, arp->target, 4);
+	memcpy(&asker, arp->sender, 4);
+	arp->operation = bpf_htons(ARP_REPLY);
+	memcpy(arp->target_mac, arp->sender_mac, ETH_ALEN);
+	memcpy(arp->target, &asker, 4);
+	memcpy(arp->sender_mac, mac, ETH_ALEN);
+	memcpy(arp->sender, &asked, 4);
+	memcpy(arp->eth.h_dest, arp->eth.h_source, ETH_ALEN);
+	memcpy(arp->eth.h_source, mac, ETH_ALEN);
+	return redirected(bpf_redirect(skb->ifindex, 0), ANSWERED_ARP);
+}
+
 static __always_inline enum reason answer_arp(struct __sk_buff *skb)
 {
 	struct arp_frame *arp = bytes(skb, 0, sizeof(*arp));
@@ -45,14 +62,7 @@ static __always_inline enum reason answer_arp(struct __sk_buff *skb)
 	mine = asker == asked ? NULL : held(&target, skb->ifindex);
 	if (!mine)
 		return PASS_NOT_IP;
-	arp->operation = bpf_htons(ARP_REPLY);
-	memcpy(arp->target_mac, arp->sender_mac, ETH_ALEN);
-	memcpy(arp->target, &asker, 4);
-	memcpy(arp->sender_mac, mine->mac, ETH_ALEN);
-	memcpy(arp->sender, &asked, 4);
-	memcpy(arp->eth.h_dest, arp->eth.h_source, ETH_ALEN);
-	memcpy(arp->eth.h_source, mine->mac, ETH_ALEN);
-	return redirected(bpf_redirect(skb->ifindex, 0), ANSWERED_ARP);
+	return answer_from(skb, arp, mine->mac);
 }
 
 #define ND_SOLICIT 135

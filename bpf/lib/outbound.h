@@ -19,8 +19,6 @@ __noinline int first_packet(struct __sk_buff *skb, const struct packet *p, const
 			    struct source *source)
 {
 	const struct addr *address;
-	struct flow flow = {};
-	enum reason reason;
 
 	if (!p || !pod || !key || !source)
 		return DROP_KERNEL;
@@ -44,10 +42,8 @@ __noinline int first_packet(struct __sk_buff *skb, const struct packet *p, const
 	default:
 		return DROP_PROTOCOL;
 	}
-	reason = open_flow(skb, p, key, address, &flow);
-	source->addr = flow.egress;
-	source->port = flow.egress_port;
-	return reason;
+	source->addr = *address;
+	return open_flow(skb, p, key, &source->addr, &source->port);
 }
 
 /* The pod complains about a packet that came back to one of its flows. GO_ON when `source` is what the complaint leaves

@@ -21,7 +21,7 @@ enum reason {
 	SENT_NODE,		/* from the wire back to the source node, by the overlay */
 	SENT_NODE_LINK,		/* from the wire back to the source node on the same link, without tunnel */
 	SENT_POD,		/* onto the pod's link */
-	ANSWERED_ARP,		/* for an egress address that this node holds */
+	ANSWERED_ARP,		/* for an egress address that this node holds, or that is the router of a pod of its in another network */
 	ANSWERED_NDP,		/* for an egress address that this node holds */
 	ANSWERED_PROBE,		/* a node asked whether this gateway is alive, or reached without tunnel */
 	SENT_PROBE,		/* this node asked a gateway */

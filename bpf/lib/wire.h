@@ -6,7 +6,7 @@
 #include "size.h"
 
 struct way {
-	__u32 mtu;		/* of a packet too large for it: what it carries; else 0 */
+	__u16 mtu;		/* of a packet too large for it: what it carries, which is less than 65536 as the packet is; else 0 */
 	bool resolved;		/* the neighbour is known */
 	__u8 to[ETH_ALEN];
 	__u8 from[ETH_ALEN];

@@ -10,6 +10,18 @@ use crate::kernel::Kernel;
 
 type Place = (LinkIndex, Role);
 
+/// How far the plan is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Planned {
+    /// Nothing is known yet: the programs at pods' links would hold back every pod, and what an earlier process put there
+    /// is right.
+    Nothing,
+    /// Not for the interfaces as they are now: a link that nobody has planned for holds its pod back.
+    Before,
+    /// For the interfaces as they are now.
+    Now,
+}
+
 /// What is attached, and why something is not.
 #[derive(Debug, Default)]
 pub(crate) struct Attachments {
@@ -23,22 +35,28 @@ impl Attachments {
         Self { attached, failed: BTreeMap::new() }
     }
 
-    /// Attaches what is missing and takes off what is not wanted any more. `pods`: whether pods' links get their
-    /// programs; before the first plan is applied these would hold back every pod, as they know none.
+    /// Attaches what is missing and takes off what is not wanted any more.
     pub(crate) fn update(
         &mut self,
         kernel: &mut impl Kernel,
         links: &LinkSnapshot,
         steering: Steering,
-        pods: bool,
+        planned: Planned,
     ) {
         let mut wanted: BTreeSet<_> = links.candidates.iter().map(|link| (*link, Role::Pod)).collect();
+        wanted.extend(links.second.iter().map(|link| {
+            let second = (*link, Role::Second);
+            let is_planned = planned == Planned::Now || self.attached.contains(&second);
+            if is_planned { second } else { (*link, Role::Pod) }
+        }));
         wanted.extend(links.wires.iter().map(|wire| (wire.link, Role::Wire)));
         if let Some(underlay) = links.underlay.as_ref().filter(|_| steering != Steering::Overlay) {
             wanted.insert((underlay.link, Role::Underlay));
         }
         self.failed.retain(|place, _| wanted.contains(place));
-        let missing = wanted.difference(&self.attached).filter(|(_, role)| pods || *role != Role::Pod);
+        let of_pod = |role: Role| matches!(role, Role::Pod | Role::Second);
+        let begun = planned != Planned::Nothing;
+        let missing = wanted.difference(&self.attached).filter(|(_, role)| begun || !of_pod(*role));
         for (link, role) in missing.copied().collect::<Vec<_>>() {
             match kernel.attach(link, role) {
                 Ok(()) => {
@@ -48,7 +66,9 @@ impl Attachments {
                 Err(error) => self.fail((link, role), error.to_string()),
             }
         }
-        let unwanted = |place: &Place| place.1 != Role::Overlay && !wanted.contains(place);
+        let unwanted = |place: &Place| {
+            place.1 != Role::Overlay && !wanted.contains(place) && (begun || !of_pod(place.1))
+        };
         for (link, role) in self.attached.iter().copied().filter(unwanted).collect::<Vec<_>>() {
             match kernel.detach(link, role) {
                 Ok(()) => drop(self.attached.remove(&(link, role))),

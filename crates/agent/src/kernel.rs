@@ -49,6 +49,7 @@ impl Kernel for Datapath {
     fn attach(&mut self, link: LinkIndex, role: Role) -> Result<(), DatapathError> {
         match role {
             Role::Pod => self.attach_pod(link),
+            Role::Second => self.attach_second(link),
             Role::Wire => self.attach_wire(link),
             Role::Underlay => self.attach_underlay(link),
             // Attached from the start, by the datapath itself.

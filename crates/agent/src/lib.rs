@@ -44,7 +44,7 @@ use crate::main_loop::Channels;
 use crate::metrics::Metrics;
 use crate::node::{Node, Setup};
 use crate::start::again;
-use crate::surroundings::Place;
+use crate::surroundings::{Place, PodAddresses};
 
 pub use crate::start::{OVERLAY, VXLAN_PORT};
 
@@ -213,7 +213,7 @@ async fn work<S: Store + 'static>(
     let prober = again(&metrics, async || Prober::open(datapath.overlay_link())).await;
     let actual = again(&metrics, async || datapath.read()).await;
 
-    let (pods, pods_receiver) = watch::channel(BTreeSet::new());
+    let (pods, pods_receiver) = watch::channel(PodAddresses::default());
     let (probes, probes_receiver) = watch::channel(BTreeMap::new());
     let (records, records_receiver) = watch::channel(None);
     let (links_sender, links_receiver) = watch::channel(None);

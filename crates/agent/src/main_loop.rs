@@ -17,6 +17,7 @@ use crate::liveness::Verdict;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::report::record;
+use crate::surroundings::PodAddresses;
 
 const SWEEP: Duration = Duration::from_secs(1);
 /// New flows are counted so often.
@@ -36,7 +37,7 @@ pub(crate) struct Channels {
     /// Gateways whose link carries packets without tunnel.
     pub working: watch::Receiver<BTreeSet<String>>,
     /// Addresses whose links are wanted.
-    pub pods: watch::Sender<BTreeSet<IpAddr>>,
+    pub pods: watch::Sender<PodAddresses>,
     /// Gateways to be probed.
     pub probes: watch::Sender<BTreeMap<String, IpAddr>>,
     /// Links to be tried.

@@ -19,7 +19,7 @@ use egret_store::Changes;
 
 use self::step::Basis;
 use crate::announcements::{Announcements, newly_held};
-use crate::attachments::Attachments;
+use crate::attachments::{Attachments, Planned};
 use crate::isolation::Isolation;
 use crate::kernel::Kernel;
 use crate::links::LinkProbes;
@@ -27,6 +27,7 @@ use crate::liveness::Verdict;
 use crate::pods::PodLinks;
 use crate::ports::Ports;
 use crate::retry::Retry;
+use crate::surroundings::PodAddresses;
 
 /// How long the first plan may wait to know all gateways and pods: a restarted agent must not take away what
 /// works because it has not looked yet.
@@ -163,7 +164,7 @@ impl<K: Kernel> Node<K> {
         self.pods.update(&links);
         self.links = Some(links);
         self.affected = Affected::Everything;
-        self.attach();
+        self.attach(Planned::Before);
         // Others must stop sending here before anything else is thought about.
         if self.ready && !self.can_carry(&self.actual.served) {
             self.set_ready(false);
@@ -266,7 +267,12 @@ impl<K: Kernel> Node<K> {
         let since = *self.first.get_or_insert(now);
         let judged = |name: &String| self.verdict.alive.contains(name) || self.verdict.dead.contains(name);
         let gateway = self.plan.probes.keys().find(|name| !judged(name));
-        let pod = self.pod_addresses().into_iter().find(|pod| !self.pods.links().contains_key(pod));
+        let pods = self.pod_addresses();
+        let places = self.links.as_ref().map(|links| &links.second_links);
+        let mut second =
+            pods.second().filter(|place| places.is_none_or(|places| !places.contains_key(place)));
+        let own = pods.own.iter().find(|pod| !self.pods.links().contains_key(*pod));
+        let pod = own.copied().or_else(|| second.next().map(|(_, address)| address));
         match (gateway, pod) {
             _ if now >= since + PATIENCE => None,
             (Some(gateway), _) => Some(format!("gateway {gateway} has not been judged yet")),
@@ -317,9 +323,10 @@ impl<K: Kernel> Node<K> {
         }
     }
 
-    fn attach(&mut self) {
+    fn attach(&mut self, planned: Planned) {
+        let planned = if self.begun { planned } else { Planned::Nothing };
         if let Some(links) = &self.links {
-            self.attachments.update(&mut self.kernel, links, self.setup.steering, self.begun);
+            self.attachments.update(&mut self.kernel, links, self.setup.steering, planned);
         }
     }
 
@@ -367,9 +374,23 @@ impl<K: Kernel> Node<K> {
         self.attachments.contains(underlay, Role::Underlay)
     }
 
-    /// Addresses of this node's pods.
-    pub(crate) fn pod_addresses(&self) -> BTreeSet<IpAddr> {
-        self.world.pods_on(&self.setup.node).flat_map(|(_, pod)| pod.addresses.iter().copied()).collect()
+    /// Addresses of this node's pods; in other networks only those that policies are about.
+    pub(crate) fn pod_addresses(&self) -> PodAddresses {
+        let mut found = PodAddresses::default();
+        for ((namespace, name), pod) in self.world.pods_on(&self.setup.node) {
+            match pod.network.is_some() {
+                false => found.own.extend(&pod.addresses),
+                true if pod.policies.is_empty() => {}
+                true => {
+                    let name = name.split('/').next().unwrap_or_default();
+                    let second = found.second.entry(format!("{namespace}/{name}")).or_default();
+                    let own = self.world.pods().get(&(namespace.clone(), name.into()));
+                    second.own.extend(own.iter().flat_map(|own| &own.addresses));
+                    second.addresses.extend(&pod.addresses);
+                }
+            }
+        }
+        found
     }
 
     /// Whom to probe: gateways, and witnesses of this node not being alone.

@@ -1,7 +1,7 @@
 //! From nothing to a node that can be planned for: store, address, interfaces, datapath. Whatever is missing is
 //! waited for; the kernel stays as it is meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -69,7 +69,8 @@ pub(crate) async fn datapath(
     metrics: &Metrics,
 ) -> Datapath {
     loop {
-        let query = LinkQuery { underlay_address, overlay: OVERLAY, pods: &BTreeSet::new() };
+        let (pods, second) = (BTreeSet::new(), BTreeMap::new());
+        let query = LinkQuery { underlay_address, overlay: OVERLAY, pods: &pods, second: &second };
         let underlay = match links.snapshot(&query).await {
             Ok(snapshot) => snapshot.underlay_interface,
             Err(error) => {

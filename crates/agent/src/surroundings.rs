@@ -1,10 +1,10 @@
 //! Follows the node's interfaces in a task of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use egret_datapath::{LinkQuery, LinkSnapshot, Links};
+use egret_datapath::{LinkQuery, LinkSnapshot, Links, SecondQuery};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -24,23 +24,47 @@ pub(crate) struct Place {
     pub overlay: String,
 }
 
-/// Tells each change until nobody listens any more. `pods`: addresses whose links are wanted.
+/// Addresses of this node's pods, whose links are wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PodAddresses {
+    /// In the cluster's network.
+    pub own: BTreeSet<IpAddr>,
+    /// In other networks, by pod.
+    pub second: BTreeMap<String, SecondQuery>,
+}
+
+impl PodAddresses {
+    /// Each pod's addresses in other networks.
+    pub fn second(&self) -> impl Iterator<Item = (String, IpAddr)> {
+        let of_pod = |(pod, query): (&String, &SecondQuery)| {
+            query.addresses.iter().map(|address| (pod.clone(), *address)).collect::<Vec<_>>()
+        };
+        self.second.iter().flat_map(of_pod)
+    }
+}
+
+/// Tells each change until nobody listens any more.
 pub(crate) async fn follow(
     mut links: Links,
     place: Place,
-    mut pods: watch::Receiver<BTreeSet<IpAddr>>,
+    mut pods: watch::Receiver<PodAddresses>,
     found: watch::Sender<Option<LinkSnapshot>>,
 ) {
     let mut complained = String::new();
     loop {
         let begun = Instant::now();
         let wanted = pods.borrow_and_update().clone();
-        let query =
-            LinkQuery { underlay_address: place.underlay_address, overlay: &place.overlay, pods: &wanted };
+        let query = LinkQuery {
+            underlay_address: place.underlay_address,
+            overlay: &place.overlay,
+            pods: &wanted.own,
+            second: &wanted.second,
+        };
         let again = match links.snapshot(&query).await {
             Ok(snapshot) => {
                 complained.clear();
-                let missing = wanted.iter().any(|pod| !snapshot.pod_links.contains_key(pod));
+                let missing = wanted.own.iter().any(|pod| !snapshot.pod_links.contains_key(pod))
+                    || wanted.second().any(|place| !snapshot.second_links.contains_key(&place));
                 found.send_if_modified(|old| {
                     let differs = old.as_ref() != Some(&snapshot);
                     *old = Some(snapshot);

@@ -38,6 +38,8 @@ pub enum Attach {
 pub enum Role {
     /// The host's end of a pod's link.
     Pod,
+    /// The host's end of a pod's link into another network than the cluster's.
+    Second,
     /// The overlay device.
     Overlay,
     /// An interface towards the outside.
@@ -47,10 +49,14 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Role; 5] = [Role::Pod, Role::Second, Role::Overlay, Role::Wire, Role::Underlay];
+
     /// The programs of the role, with the direction as the interface sees it.
     fn programs(self) -> &'static [(&'static str, TcAttachType)] {
         match self {
             Role::Pod => &[("from_pod", TcAttachType::Ingress), ("to_pod", TcAttachType::Egress)],
+            Role::Second => &[("from_second", TcAttachType::Ingress)],
             Role::Overlay => &[("from_overlay", TcAttachType::Ingress), ("to_overlay", TcAttachType::Egress)],
             Role::Wire => &[("from_wire", TcAttachType::Ingress)],
             Role::Underlay => &[("from_underlay", TcAttachType::Ingress)],
@@ -58,9 +64,7 @@ impl Role {
     }
 
     fn of_program(program: &str) -> Option<Role> {
-        [Role::Pod, Role::Overlay, Role::Wire, Role::Underlay]
-            .into_iter()
-            .find(|role| role.programs().iter().any(|(name, _)| *name == program))
+        Role::ALL.into_iter().find(|role| role.programs().iter().any(|(name, _)| *name == program))
     }
 }
 
@@ -82,6 +86,7 @@ pub fn clsact_handle(role: Role) -> u32 {
         Role::Overlay => 2,
         Role::Wire => 3,
         Role::Underlay => 4,
+        Role::Second => 5,
     }
 }
 

@@ -252,6 +252,11 @@ impl Datapath {
         self.attachments.attach(&mut self.ebpf, link, Role::Pod)
     }
 
+    /// Attaches the program of a pod's link into another network to its host end.
+    pub fn attach_second(&mut self, link: LinkIndex) -> Result<(), DatapathError> {
+        self.attachments.attach(&mut self.ebpf, link, Role::Second)
+    }
+
     /// Attaches the programs of a wire.
     pub fn attach_wire(&mut self, link: LinkIndex) -> Result<(), DatapathError> {
         self.attachments.attach(&mut self.ebpf, link, Role::Wire)

@@ -38,7 +38,7 @@ pub use datapath::{Config, Datapath};
 pub use error::{ApplyError, DatapathError};
 pub use guard::{GuardDrops, GuardInput, apply as guard_apply, drops as guard_drops, script as guard_script};
 pub use link_probe::ask_link;
-pub use links::{LinkQuery, LinkSnapshot, Links};
+pub use links::{LinkQuery, LinkSnapshot, Links, SecondQuery};
 pub use load::{OBJECT, PROGRAMS, load_program};
 pub use overlay::{OVERLAY_MAC, overhead as overlay_overhead};
 pub use packet_socket::PacketSocket;

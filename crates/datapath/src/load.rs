@@ -18,8 +18,16 @@ use crate::layout;
 pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egret.bpf.o"));
 
 /// Every program of the object.
-pub const PROGRAMS: [&str; 7] =
-    ["from_pod", "to_pod", "from_overlay", "to_overlay", "from_wire", "from_underlay", "sweep"];
+pub const PROGRAMS: [&str; 8] = [
+    "from_pod",
+    "to_pod",
+    "from_second",
+    "from_overlay",
+    "to_overlay",
+    "from_wire",
+    "from_underlay",
+    "sweep",
+];
 
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 

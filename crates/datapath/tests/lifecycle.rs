@@ -155,8 +155,13 @@ fn life(bpf: &Path, attach: Attach) {
         let before = links();
         let mut links = Links::open().await.unwrap();
         let pods = BTreeSet::from(["10.244.1.10".parse().unwrap()]);
-        let query =
-            LinkQuery { underlay_address: "10.0.0.1".parse().unwrap(), overlay: "egret0", pods: &pods };
+        let second = BTreeMap::new();
+        let query = LinkQuery {
+            underlay_address: "10.0.0.1".parse().unwrap(),
+            overlay: "egret0",
+            pods: &pods,
+            second: &second,
+        };
         let snapshot = links.snapshot(&query).await.unwrap();
         let underlay = snapshot.underlay.clone().unwrap();
         assert_eq!(snapshot.underlay_interface, "under0");

@@ -3,11 +3,11 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use egret_datapath::{LinkQuery, LinkSnapshot, Links};
+use egret_datapath::{LinkQuery, LinkSnapshot, Links, SecondQuery};
 use nix::net::if_::if_nametoindex;
 use support::{Namespace, alone, block_on, ip};
 
@@ -34,7 +34,17 @@ async fn until(
     pods: &BTreeSet<IpAddr>,
     done: impl Fn(&LinkSnapshot) -> bool,
 ) -> LinkSnapshot {
-    let query = LinkQuery { underlay_address: "10.0.0.1".parse().unwrap(), overlay: "egret0", pods };
+    until_with(links, pods, &BTreeMap::new(), done).await
+}
+
+/// The same, with addresses of pods in other networks.
+async fn until_with(
+    links: &mut Links,
+    pods: &BTreeSet<IpAddr>,
+    second: &BTreeMap<String, SecondQuery>,
+    done: impl Fn(&LinkSnapshot) -> bool,
+) -> LinkSnapshot {
+    let query = LinkQuery { underlay_address: "10.0.0.1".parse().unwrap(), overlay: "egret0", pods, second };
     let mut last = None;
     let waited = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
@@ -183,6 +193,64 @@ fn a_wire_that_loses_its_carrier() {
             until(&mut links, &pods, |snapshot| carrier(snapshot, false)).await;
             other.ip("link set eth1 up");
             until(&mut links, &pods, |snapshot| carrier(snapshot, true)).await;
+        });
+    });
+}
+
+/// A bridge without an address, as the second network of two pods: what leads there is told apart from the pods' own links,
+/// and an address is found where it is, whatever is said of it.
+#[test]
+fn the_links_of_pods_into_another_network() {
+    alone(|_| {
+        block_on(async {
+            let _other = underlay_and_wire();
+            let pods = [Namespace::new(), Namespace::new()];
+            ip("link add second type bridge");
+            ip("link set second up");
+            for (n, pod) in pods.iter().enumerate() {
+                pod.link(&format!("veth{n}"), "eth0");
+                ip(&format!("addr add 169.254.1.1/32 dev veth{n}"));
+                ip(&format!("route add 10.244.1.1{n}/32 dev veth{n}"));
+                pod.ip(&format!("addr add 10.244.1.1{n}/32 dev eth0"));
+                pod.ip("route add 169.254.1.1 dev eth0");
+                pod.ip("route add default via 169.254.1.1");
+                pod.link(&format!("second{n}"), "net1");
+                ip(&format!("link set second{n} master second"));
+                pod.ip(&format!("addr add 123.123.123.1{n}/24 dev net1"));
+            }
+            let own = addresses(&["10.244.1.10", "10.244.1.11"]);
+            // Both say that they have both addresses, and one that nobody has.
+            let said = addresses(&["123.123.123.10", "123.123.123.11", "123.123.123.99"]);
+            let query = |own: &str| SecondQuery { own: addresses(&[own]), addresses: said.clone() };
+            let second = BTreeMap::from([
+                ("a/one".to_owned(), query("10.244.1.10")),
+                ("a/two".to_owned(), query("10.244.1.11")),
+            ]);
+            let mut links = Links::open().await.unwrap();
+            let before = until_with(&mut links, &BTreeSet::new(), &second, |_| true).await;
+            assert_eq!(before.candidates.len(), 4, "held before it is known whose they are: {before:#?}");
+            assert!(before.second_links.is_empty(), "{before:#?}");
+
+            let found = until_with(&mut links, &own, &second, |found| found.pod_links.len() == 2).await;
+            let both = |name: &str| [0, 1].map(|n| index(&format!("{name}{n}")));
+            assert_eq!(found.candidates, both("veth").into(), "{found:#?}");
+            assert_eq!(found.second, both("second").into(), "{found:#?}");
+            let places: Vec<_> = found
+                .second_links
+                .iter()
+                .map(|((pod, address), place)| (pod.as_str(), address.to_string(), place.at.link))
+                .collect();
+            let [first, other] = both("second");
+            let expected = [
+                ("a/one", "123.123.123.10".to_owned(), first),
+                ("a/two", "123.123.123.11".to_owned(), other),
+            ];
+            assert_eq!(places, expected);
+            for place in found.second_links.values() {
+                assert_eq!(place.network.to_string(), "123.123.123.0/24");
+                assert_ne!(place.at.mac, place.at.host_mac);
+                assert!(!found.pod_links.values().any(|own| own.mac == place.at.mac), "{found:#?}");
+            }
         });
     });
 }

@@ -22,7 +22,7 @@ pub enum Explain {
 /// Arguments of `egret explain pod`.
 #[derive(Debug, Args)]
 pub struct PodArguments {
-    /// The pod, as NAMESPACE/NAME
+    /// The pod, as NAMESPACE/NAME; in another network than the cluster's as NAMESPACE/NAME/INTERFACE
     #[arg(value_name = "NAMESPACE/NAME")]
     pod: PodName,
     /// Where to: 203.0.113.7 (a ping), 203.0.113.7:443 (TCP) or 203.0.113.7:5060/udp; everywhere if absent

@@ -46,6 +46,21 @@ const DIALECTS: [&str; 4] = [
     include_str!("../../../docs/dialects/kube-vip.md"),
 ];
 
+/// The numbered behaviours of the four systems, of all together, and of Egret beside them: each has its row.
+#[test]
+fn every_numbered_behaviour_has_a_row_in_the_pages_of_dialects() {
+    let numbers = |prefix: &'static str, last: u32| (1..=last).map(move |n| format!("{prefix}{n}"));
+    let all: BTreeSet<String> =
+        numbers("", 50).chain(numbers("K", 25)).chain(numbers("L", 15)).chain(numbers("X", 4)).collect();
+    let rows = DIALECTS.iter().flat_map(|page| page.lines()).filter_map(|line| line.strip_prefix("| "));
+    let told: BTreeSet<String> = rows
+        .filter_map(|row| row.split_once(" | "))
+        .flat_map(|(numbers, _)| numbers.split(", ").map(str::to_owned).collect::<Vec<_>>())
+        .filter(|number| number != "number")
+        .collect();
+    assert_eq!(told, all);
+}
+
 /// Every row says what shows it, or that nothing does.
 #[test]
 fn every_row_of_the_pages_of_dialects_has_its_four_columns() {
@@ -97,6 +112,7 @@ fn failovers(directory: &Path, update: bool) -> serde_json::Value {
                 |of: &str| example[of]["held"].as_u64().unwrap() + example[of]["lost"].as_u64().unwrap();
             found[name] = serde_json::json!({
                 "connections": all("connections"), "connectionsLost": example["connections"]["lost"],
+                "connectionsYoung": example["connections"]["younger_than_10_s"],
                 "flows": all("flows"), "flowsLost": example["flows"]["lost"],
                 "longestGapMs": example["stall_ms"]["max"].as_f64().unwrap().max(example["flow_stall_ms"]["max"].as_f64().unwrap()),
                 "kernel": report["machine"]["kernel"], "cpus": report["machine"]["cpus"],
@@ -116,7 +132,12 @@ fn figures(found: &serde_json::Value) -> String {
         let (lost, gap) = match demo["connections"].as_u64() {
             None => ("—".to_owned(), "—".to_owned()),
             Some(connections) => {
-                let tcp = format!("{} of {connections} TCP, ", demo["connectionsLost"]);
+                let young = match demo["connectionsYoung"].as_u64() {
+                    Some(young) if young == connections => " (all younger than 10 s)".to_owned(),
+                    Some(young) => format!(" ({young} younger than 10 s)"),
+                    None => String::new(),
+                };
+                let tcp = format!("{} of {connections} TCP{young}, ", demo["connectionsLost"]);
                 let tcp = if connections == 0 { String::new() } else { tcp };
                 let lost = format!("{tcp}{} of {} UDP", demo["flowsLost"], demo["flows"]);
                 (lost, format!("{:.2} s", demo["longestGapMs"].as_f64().unwrap() / 1000.0))

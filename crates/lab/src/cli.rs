@@ -1,5 +1,6 @@
 //! `egret lab`: the commands.
 
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -7,11 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 use crate::demo::{self, DemoArgs};
 use crate::fault::Fault;
 use crate::kubernetes::ControlPlane;
 use crate::pod::PodRequest;
+use crate::second::Second;
 use crate::state::{Paths, State, StoreKind};
 use crate::topology::{self, Topology};
 use crate::up::Parts;
@@ -82,6 +85,13 @@ pub enum LabCommand {
         /// Its labels.
         #[arg(short = 'l', long = "label", value_name = "KEY=VALUE", value_parser = label)]
         labels: Vec<(String, String)>,
+        /// Its address in another network than the cluster's, with prefix length: on a bridge of its node, as Multus
+        /// would put it there.
+        #[arg(long, value_name = "ADDRESS/LENGTH", conflicts_with = "rm")]
+        second: Option<IpNet>,
+        /// Whom it takes for its router to everywhere, in that network.
+        #[arg(long, value_name = "ADDRESS", requires = "second")]
+        router: Option<IpAddr>,
         /// Remove the pod.
         #[arg(long)]
         rm: bool,
@@ -220,13 +230,14 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
                 apply::wait(&paths, &state)?;
             }
         }
-        LabCommand::Pod { pod: name, namespace, node, labels, rm, no_wait, process } => {
+        LabCommand::Pod { pod: name, namespace, node, labels, second, router, rm, no_wait, process } => {
             let lock = paths.lock()?;
             let mut state = State::read(&paths)?;
             match node {
                 Some(node) if !rm => {
                     let labels = labels.into_iter().collect();
-                    let request = PodRequest { namespace, name, node, labels, process };
+                    let second = second.map(|address| Second { address, router });
+                    let request = PodRequest { namespace, name, node, labels, second, process };
                     pod::create(&paths, &mut state, &request)?;
                 }
                 _ => pod::remove(&paths, &mut state, &namespace, &name)?,

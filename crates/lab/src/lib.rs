@@ -15,6 +15,7 @@ pub mod pod;
 pub mod process;
 pub mod programs;
 pub mod reader;
+pub mod second;
 pub mod show;
 pub mod sniff;
 pub mod state;

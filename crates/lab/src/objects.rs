@@ -137,9 +137,13 @@ fn namespace(name: &str) -> Value {
 
 fn pod(request: &PodRequest, addresses: &[IpNet]) -> Value {
     let ips: Vec<Value> = addresses.iter().map(|a| json!({"ip": a.addr()})).collect();
+    let annotations = request.second.as_ref().map(|second| second.annotations(addresses));
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": request.name, "namespace": request.namespace, "labels": request.labels},
+        "metadata": {
+            "name": request.name, "namespace": request.namespace,
+            "labels": request.labels, "annotations": annotations.unwrap_or_else(|| json!({})),
+        },
         "spec": {"nodeName": request.node, "containers": [{"name": "main", "image": "lab"}]},
         "status": {"phase": "Running", "podIP": addresses.first().map(IpNet::addr), "podIPs": ips},
     })

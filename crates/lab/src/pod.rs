@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::objects::Objects;
 use crate::process::Process;
+use crate::second::Second;
 use crate::state::{Host, HostKind, Paths, PodHost, State};
 use crate::topology::{Cni, Node};
 use crate::{netns, network, tool};
@@ -26,6 +27,8 @@ pub struct PodRequest {
     pub node: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its place in another network than the cluster's.
+    pub second: Option<Second>,
     /// Its first process, with arguments; empty for a pod without. It runs from the moment that the pod's link
     /// is up, before anybody knows the pod.
     pub process: Vec<String>,
@@ -58,6 +61,7 @@ pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<
     };
     let pod_netns = format!("{}-{host_name}", state.name);
     let link = format!("veth{}", state.next_pod);
+    let second_link = format!("second{}", state.next_pod);
     let host = Host {
         kind: HostKind::Pod,
         netns: pod_netns.clone(),
@@ -82,6 +86,9 @@ pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<
     )])?;
     tool::ip_batch_in(&node_netns, &node_end(&node, &link, &addresses))?;
     tool::ip_batch_in(&pod_netns, &pod_end(&node, &addresses))?;
+    if let Some(second) = &request.second {
+        second.attach(&node_netns, &pod_netns, &second_link)?;
+    }
     if let [program, arguments @ ..] = request.process.as_slice() {
         let log = paths.log("pod", &host_name);
         let process =

@@ -358,6 +358,7 @@ fn local(world: &World, n: usize) -> Local {
             .into_iter()
             .map(|a| (a, PodLink { link: 9, mac: [3; 6], host_mac: [4; 6] }))
             .collect(),
+        second_links: BTreeMap::new(),
         links: BTreeSet::new(),
         alive: (0..GATEWAYS).map(|g| format!("node-{g}")).collect::<BTreeSet<_>>(),
     }

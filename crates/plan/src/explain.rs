@@ -119,6 +119,9 @@ pub fn explain(
         told.steps.push(layer(world, intent, packet, decider.map(|d| i.cmp(&d))));
     }
     told.steps.extend(observed::steps(world, &key, packet));
+    for (place, network) in world.places(&key) {
+        told.steps.push(format!("is in network {network} as well: ask for {}/{place}", key.0));
+    }
     told
 }
 

@@ -131,7 +131,8 @@ impl Import {
         for (n, scope) in intent.pods.iter().enumerate() {
             let name = if intent.pods.len() == 1 { name.clone() } else { format!("{name}-{}", n + 1) };
             let PodScope { namespaces, pods: PodChoice::Labelled(pods) } = scope else {
-                self.note(key, "not carried over: pods by address; select them by label");
+                let text = "not carried over: pods by address, or in another network; select them by label";
+                self.note(key, text);
                 continue;
             };
             let pod_selector = pods.to_label_selector();

@@ -1,5 +1,6 @@
 //! What people ask for, whatever dialect they ask in: the planner knows no other form.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use egret_api::{Claim, Family, Kind, Object, ObjectKey, PortSettings, Timeouts, WhenUnavailable};
@@ -58,6 +59,8 @@ pub enum PodChoice {
     Labelled(Selector),
     /// Those with an address in one of these networks.
     Addressed(Vec<IpNet>),
+    /// By label, as what they are in other networks than the cluster's: these, by namespace and name of the definition.
+    Attached(Selector, BTreeSet<String>),
 }
 
 /// A choice of namespaces.

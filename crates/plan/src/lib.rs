@@ -6,6 +6,7 @@
 
 mod affected;
 pub mod allocate;
+mod attached;
 mod bounds;
 pub mod demand;
 pub mod dialect;
@@ -46,7 +47,7 @@ pub use import::{Import, import};
 pub use inside::ClusterSettings;
 pub use intent::check;
 pub use link::LinkProbe;
-pub use local::{Local, LocalWire, PodLink, Steering, Underlay};
+pub use local::{Local, LocalWire, PodLink, SecondLink, Steering, Underlay};
 pub use node::NodePlan;
 pub use part::Part;
 pub use world::World;

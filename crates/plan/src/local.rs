@@ -24,6 +24,8 @@ pub struct Local {
     pub wires: Vec<LocalWire>,
     /// Links of the node's pods, by pod address.
     pub pod_links: BTreeMap<IpAddr, PodLink>,
+    /// Links of the node's pods into other networks than the cluster's, by the pod (`namespace/name`) and its address there.
+    pub second_links: BTreeMap<(String, IpAddr), SecondLink>,
     /// Gateways to and from which packets without tunnel were seen to get through.
     pub links: BTreeSet<String>,
     /// Gateways believed alive; the node itself among them if it is ready.
@@ -82,4 +84,13 @@ pub struct PodLink {
     pub mac: Mac,
     /// The source of frames to the pod.
     pub host_mac: Mac,
+}
+
+/// The link of a pod into another network than the cluster's, as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondLink {
+    /// Its two ends.
+    pub at: PodLink,
+    /// What is on that link with the pod, and needs no router.
+    pub network: IpNet,
 }

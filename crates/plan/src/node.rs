@@ -6,18 +6,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use egret_api::{Family, ObjectKey, WhenUnavailable};
+use ipnet::IpNet;
 
 use crate::elect;
 use crate::facts::{Record, Report, has_address, reaches};
 use crate::guard;
 use crate::hops::hops;
 use crate::inside::{self, ClusterSettings};
-use crate::intent::{Intent, Rank, reference};
+use crate::intent::{Intent, Rank, Traffic, reference};
 use crate::link::LinkProbe;
-use crate::local::{Local, LocalWire};
+use crate::local::{Local, LocalWire, SecondLink};
 use crate::rules::{self, Layer, RuleSet, Verdict};
 use crate::tables::{
-    EgressEntry, LinkIndex, MAX_BLOCKS, NodeEntry, Path, PodEntry, ServedEntry, Settings, Tables,
+    EgressEntry, LinkIndex, MAX_BLOCKS, NodeEntry, Path, PodEntry, PortMatch, ServedEntry, Settings, Tables,
 };
 use crate::world::{PodFacts, World};
 
@@ -99,15 +100,18 @@ fn node_address(world: &World, pool: &ObjectKey) -> Option<Family> {
 
 /// Compiles the rules of a pod that these policies select.
 pub(crate) fn compile(world: &World, intents: &[Arc<Intent>], verdicts: &[Verdict]) -> RuleSet {
-    let layers: Vec<Layer> = intents
+    rules::compile(&layers(world, intents, verdicts))
+}
+
+fn layers<'a>(world: &World, intents: &'a [Arc<Intent>], verdicts: &[Verdict]) -> Vec<Layer<'a>> {
+    intents
         .iter()
         .zip(verdicts)
         .map(|(intent, verdict)| {
             let (v4, v6) = families(world, intent, *verdict);
             Layer { traffic: &intent.traffic, verdict: *verdict, v4, v6 }
         })
-        .collect();
-    rules::compile(&layers)
+        .collect()
 }
 
 /// The families that a policy captures: its address's; without an address those that its pool could give.
@@ -189,7 +193,8 @@ impl<'a> Planner<'a> {
         let node = self.world.nodes().get(&self.local.node);
         self.plan.tables.guard.pod_networks = node.map(|n| n.pod_networks.clone()).unwrap_or_default();
         let mut compiled: BTreeMap<Vec<&Rank>, Arc<RuleSet>> = BTreeMap::new();
-        for (key, pod) in self.world.pods_on(&self.local.node) {
+        let own = |(_, pod): &(_, &PodFacts)| pod.network.is_none();
+        for (key, pod) in self.world.pods_on(&self.local.node).filter(own) {
             let intents = &pod.policies;
             let ranks: Vec<&Rank> = intents.iter().map(|i| &i.rank).collect();
             let set = match compiled.get(&ranks) {
@@ -202,10 +207,66 @@ impl<'a> Planner<'a> {
             };
             self.pod(&format!("{}/{}", key.0, key.1), pod, &set);
         }
+        // After all that is the cluster's own, which they cannot be.
+        for (key, pod) in self.world.pods_on(&self.local.node).filter(|pod| !own(pod)) {
+            self.second(&key.0, &key.1, pod);
+        }
+    }
+
+    /// A pod in another network than the cluster's, where only what policies select is Egret's business.
+    fn second(&mut self, namespace: &str, place: &str, pod: &'a PodFacts) {
+        let name = format!("{namespace}/{}", place.split('/').next().unwrap_or_default());
+        for address in pod.addresses.iter().filter(|_| !pod.policies.is_empty()) {
+            let tables = &self.plan.tables;
+            // Whoever writes the pod's annotation may write anybody's address there.
+            let taken = tables.pods.contains_key(address)
+                || tables.guard.free.contains(address)
+                || tables.guard.selected.contains_key(address)
+                || tables.inside.iter().any(|net| net.contains(address));
+            let link = match (taken, self.local.second_links.get(&(name.clone(), *address))) {
+                (true, _) => {
+                    Err("is inside the cluster, or another pod's: give each network addresses of its own")
+                }
+                (false, None) => {
+                    Err("is on no veth of the pod: only networks of bridges and veths are served")
+                }
+                (false, Some(link)) => Ok(*link),
+            };
+            match link {
+                Err(why) => self.plan.waiting.push(format!("pod {namespace}/{place}: {address} {why}")),
+                Ok(SecondLink { at, network }) => {
+                    let set = self.second_rules(&pod.policies, network);
+                    let entry = PodEntry { link: at.link, mac: at.mac, host_mac: at.host_mac, rules: set.id };
+                    self.plan.tables.pods.insert(*address, entry);
+                    let rules = set.rules.into_iter().map(|(net, list)| ((set.id, net), list));
+                    self.plan.tables.rules.extend(rules);
+                }
+            }
+        }
+    }
+
+    /// The rules of a pod in another network: its neighbours there are no matter of policies.
+    fn second_rules(&mut self, intents: &'a [Arc<Intent>], network: IpNet) -> RuleSet {
+        let verdicts = self.verdicts(intents);
+        let on_link = [Traffic { net: network.trunc(), except: Vec::new(), ports: vec![PortMatch::Any] }];
+        let on_link = Layer { traffic: &on_link, verdict: Verdict::Ordinary, v4: true, v6: true };
+        let layers = layers(self.world, intents, &verdicts);
+        rules::compile(&[vec![on_link], layers].concat())
     }
 
     /// The rules of pods that these policies select, and the egress addresses they use.
     fn rule_set(&mut self, intents: &[Arc<Intent>]) -> RuleSet {
+        let verdicts = self.verdicts(intents);
+        let set = compile(self.world, intents, &verdicts);
+        if set.id != 0 {
+            self.plan.tables.guard.captured.insert(set.id, guard::captured(&set.rules));
+            self.plan.tables.rules.extend(set.rules.iter().map(|(net, list)| ((set.id, *net), list.clone())));
+        }
+        set
+    }
+
+    /// What policies do now, with the egress addresses that they use in the plan.
+    fn verdicts(&mut self, intents: &[Arc<Intent>]) -> Vec<Verdict> {
         let verdicts: Vec<Verdict> =
             intents.iter().map(|i| verdict(self.world, i, |r, c| self.lives(r, c))).collect();
         for verdict in &verdicts {
@@ -216,12 +277,7 @@ impl<'a> Planner<'a> {
                 self.egress(record, true);
             }
         }
-        let set = compile(self.world, intents, &verdicts);
-        if set.id != 0 {
-            self.plan.tables.guard.captured.insert(set.id, guard::captured(&set.rules));
-            self.plan.tables.rules.extend(set.rules.iter().map(|(net, list)| ((set.id, *net), list.clone())));
-        }
-        set
+        verdicts
     }
 
     fn pod(&mut self, name: &str, pod: &PodFacts, set: &RuleSet) {

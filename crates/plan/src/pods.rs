@@ -8,6 +8,7 @@ use std::sync::Arc;
 use egret_api::{Kind, ObjectKey};
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::attached;
 use crate::disputes::Disputes;
 use crate::intent::{Intent, Namespaces};
 use crate::select::Labels;
@@ -15,10 +16,11 @@ use crate::selection::Selection;
 use crate::touched::Touched;
 use crate::world::NAME_LABEL;
 
-/// A pod's namespace and name.
+/// A pod's namespace and name; of its place in another network than the cluster's `NAME/INTERFACE`.
 pub type PodKey = (Arc<str>, Arc<str>);
 
-/// A pod that has a network of its own, runs on a node and has not finished. Others are nobody's business here.
+/// A pod that has a network of its own, runs on a node and has not finished. Others are nobody's business here. In each
+/// other network that it is attached to it is one more, for policies that mean it there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodFacts {
     /// Its node.
@@ -27,13 +29,29 @@ pub struct PodFacts {
     pub labels: Labels,
     /// Its addresses, of both families, sorted.
     pub addresses: Vec<IpAddr>,
+    /// Namespace and name of the network's definition; `None` for the cluster's own.
+    pub network: Option<Arc<str>>,
     /// The policies that select it, in the order of precedence.
     pub policies: Vec<Arc<Intent>>,
 }
 
 impl PodFacts {
-    /// Reads a pod; `None` for pods that no policy ever selects.
-    pub fn read(pod: Pod) -> Option<PodFacts> {
+    /// Reads a pod, as what it is in each network, by interface; nothing for pods that no policy ever selects.
+    pub fn read(pod: Pod) -> Vec<(Option<String>, PodFacts)> {
+        let attached = attached::of(&pod);
+        let Some(own) = Self::in_cluster(pod) else { return Vec::new() };
+        let second = attached.into_iter().map(|attached| {
+            let facts = PodFacts {
+                addresses: attached.addresses.into_iter().map(IpAddr::V4).collect(),
+                network: Some(attached.network.into()),
+                ..own.clone()
+            };
+            (Some(attached.interface), facts)
+        });
+        second.chain([(None, own.clone())]).collect()
+    }
+
+    fn in_cluster(pod: Pod) -> Option<PodFacts> {
         let (spec, status) = (pod.spec?, pod.status.unwrap_or_default());
         let finished = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         if spec.host_network == Some(true) || finished {
@@ -49,6 +67,7 @@ impl PodFacts {
             node: spec.node_name.filter(|n| !n.is_empty())?.into(),
             labels: pod.metadata.labels.unwrap_or_default(),
             addresses,
+            network: None,
             policies: Vec::new(),
         })
     }
@@ -111,10 +130,14 @@ impl Pods {
                 pod.node = node.clone();
             }
             pod.policies = match &old {
-                Some(old) if old.labels == pod.labels && old.addresses == pod.addresses => {
+                Some(old)
+                    if old.labels == pod.labels
+                        && old.addresses == pod.addresses
+                        && old.network == pod.network =>
+                {
                     old.policies.clone()
                 }
-                _ => self.selection.of_pod(ns, labels, &pod.labels, &pod.addresses),
+                _ => self.selection.of_pod(ns, labels, &pod),
             };
             pod
         });
@@ -145,7 +168,7 @@ impl Pods {
     pub fn relabelled(&mut self, namespace: &str, labels: &Labels, touched: &mut Touched) {
         for key in self.keys_in(namespace) {
             let Some(pod) = self.pods.get_mut(&key) else { continue };
-            let policies = self.selection.of_pod(namespace, labels, &pod.labels, &pod.addresses);
+            let policies = self.selection.of_pod(namespace, labels, pod);
             let node = pod.node.clone();
             let before = std::mem::replace(&mut pod.policies, policies.clone());
             self.disputes.change(&before, &policies, touched);
@@ -205,8 +228,7 @@ impl Pods {
                 None => self.by_namespace.keys().map(AsRef::as_ref).collect(),
             };
             for namespace in namespaces.into_iter().filter(|ns| scope.covers(ns, &labels(ns))) {
-                let chosen =
-                    self.in_namespace(namespace).filter(|(_, p)| scope.pods.matches(&p.labels, &p.addresses));
+                let chosen = self.in_namespace(namespace).filter(|(_, p)| scope.pods.matches(p));
                 found.extend(chosen.map(|(k, _)| k.clone()));
             }
         }
@@ -221,6 +243,14 @@ impl Pods {
         let namespace: Arc<str> = namespace.into();
         let from: PodKey = (namespace.clone(), "".into());
         self.pods.range(from..).take_while(move |((ns, _), _)| *ns == namespace)
+    }
+
+    /// Names of a namespace's pods that begin like this.
+    pub fn names(&self, namespace: &str, beginning: &str) -> Vec<String> {
+        let from: PodKey = (namespace.into(), beginning.into());
+        let found = self.pods.range(from..).map(|(key, _)| key);
+        let found = found.take_while(|(ns, name)| **ns == *namespace && name.starts_with(beginning));
+        found.map(|(_, name)| name.to_string()).collect()
     }
 
     fn keys_in(&self, namespace: &str) -> Vec<PodKey> {

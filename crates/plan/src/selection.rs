@@ -2,10 +2,10 @@
 //! the policies that may fit, not on all there are.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::intent::{Intent, Namespaces, PodChoice, PodScope};
+use crate::pods::PodFacts;
 use crate::select::Labels;
 
 /// Policies, filed by what each pod they select must have.
@@ -55,18 +55,12 @@ impl Selection {
     }
 
     /// The policies that select a pod, in the order of precedence.
-    pub fn of_pod(
-        &self,
-        namespace: &str,
-        namespace_labels: &Labels,
-        labels: &Labels,
-        addresses: &[IpAddr],
-    ) -> Vec<Arc<Intent>> {
+    pub fn of_pod(&self, namespace: &str, namespace_labels: &Labels, pod: &PodFacts) -> Vec<Arc<Intent>> {
         let mut found = Vec::new();
         let selects = |i: &&Arc<Intent>| {
-            i.pods.iter().any(|scope| scope.selects(namespace, namespace_labels, labels, addresses))
+            i.pods.iter().any(|scope| scope.covers(namespace, namespace_labels) && scope.pods.matches(pod))
         };
-        let mut look = |shelf: &Shelf| found.extend(shelf.under(labels).filter(selects).cloned());
+        let mut look = |shelf: &Shelf| found.extend(shelf.under(&pod.labels).filter(selects).cloned());
         self.own.get(namespace).map(&mut look);
         for (k, v) in namespace_labels {
             self.labelled.get(k).and_then(|values| values.get(v)).map(&mut look);
@@ -112,17 +106,23 @@ impl PodChoice {
     /// The pairs that a pod must carry to be chosen.
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let labels = match self {
-            PodChoice::Labelled(selector) => Some(selector.pairs()),
+            PodChoice::Labelled(selector) | PodChoice::Attached(selector, _) => Some(selector.pairs()),
             PodChoice::Addressed(_) => None,
         };
         labels.into_iter().flatten()
     }
 
-    /// A pod with these labels and addresses is chosen.
-    pub(crate) fn matches(&self, labels: &Labels, addresses: &[IpAddr]) -> bool {
-        match self {
-            PodChoice::Labelled(selector) => selector.matches(labels),
-            PodChoice::Addressed(nets) => addresses.iter().any(|a| nets.iter().any(|net| net.contains(a))),
+    /// The pod is chosen.
+    pub(crate) fn matches(&self, pod: &PodFacts) -> bool {
+        match (self, pod.network.as_deref()) {
+            (PodChoice::Labelled(selector), None) => selector.matches(&pod.labels),
+            (PodChoice::Attached(selector, networks), Some(network)) => {
+                networks.contains(network) && selector.matches(&pod.labels)
+            }
+            (PodChoice::Labelled(_), Some(_)) | (PodChoice::Attached(..), None) => false,
+            (PodChoice::Addressed(nets), _) => {
+                pod.addresses.iter().any(|a| nets.iter().any(|net| net.contains(a)))
+            }
         }
     }
 }
@@ -134,16 +134,5 @@ impl PodScope {
             Namespaces::One(name) => name == namespace,
             Namespaces::Matching(selector) => selector.matches(labels),
         }
-    }
-
-    /// A pod with these labels and addresses in this namespace belongs to the scope.
-    pub(crate) fn selects(
-        &self,
-        namespace: &str,
-        namespace_labels: &Labels,
-        labels: &Labels,
-        addresses: &[IpAddr],
-    ) -> bool {
-        self.covers(namespace, namespace_labels) && self.pods.matches(labels, addresses)
     }
 }

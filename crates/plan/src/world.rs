@@ -112,7 +112,7 @@ impl World {
         match key.kind {
             Kind::Namespace => self.set_namespace(&name, None),
             Kind::Node => self.set_node(name, None),
-            Kind::Pod => self.set_pod(key, None),
+            Kind::Pod => self.set_pod(key, Vec::new()),
             Kind::EgressPool | Kind::ExternalIPPool | Kind::EgressGateway => {
                 self.apart.pools.remove(key);
                 if self.pools.remove(key).is_some() {
@@ -212,12 +212,23 @@ impl World {
         }
     }
 
-    fn set_pod(&mut self, key: &ObjectKey, pod: Option<PodFacts>) {
+    fn set_pod(&mut self, key: &ObjectKey, pods: Vec<(Option<String>, PodFacts)>) {
         let labels = match self.namespaces.get(&key.namespace) {
             Some(labels) => Cow::Borrowed(labels),
             None => Cow::Owned(only_name(&key.namespace)),
         };
-        self.pods.set((&key.namespace, &key.name), pod, &labels, &mut self.touched);
+        let second = format!("{}/", key.name);
+        let mut gone = self.pods.names(&key.namespace, &second);
+        gone.push(key.name.clone());
+        let mut now: BTreeMap<String, PodFacts> = BTreeMap::new();
+        for (interface, pod) in pods {
+            now.insert(interface.map_or_else(|| key.name.clone(), |name| second.clone() + &name), pod);
+        }
+        gone.retain(|name| !now.contains_key(name));
+        let all = gone.into_iter().map(|name| (name, None)).chain(now.into_iter().map(|(n, p)| (n, Some(p))));
+        for (name, pod) in all {
+            self.pods.set((&key.namespace, &name), pod, &labels, &mut self.touched);
+        }
     }
 
     fn set_pool(&mut self, key: ObjectKey, object: &Object, status: Value) -> Affected {
@@ -332,6 +343,15 @@ impl World {
     /// Every pod that has a network of its own, runs on a node and has not finished.
     pub fn pods(&self) -> &BTreeMap<PodKey, PodFacts> {
         self.pods.all()
+    }
+
+    /// A pod's places in other networks than the cluster's: its names there, and the networks.
+    pub(crate) fn places(&self, pod: &PodKey) -> Vec<(String, String)> {
+        let names = self.pods.names(&pod.0, &format!("{}/", pod.1));
+        let network = |name: &String| {
+            self.pods.all().get(&(pod.0.clone(), name.as_str().into()))?.network.as_deref().map(str::to_owned)
+        };
+        names.into_iter().filter_map(|name| network(&name).map(|network| (name, network))).collect()
     }
 
     /// The pods of a node.

@@ -169,7 +169,8 @@ pub(crate) fn key_of(kind: Kind, value: &Value) -> ObjectKey {
 /// What is read of an object's metadata.
 const METADATA: [&str; 6] = ["name", "namespace", "labels", "annotations", "creationTimestamp", "generation"];
 /// Whose annotations are read.
-const ANNOTATIONS: [&str; 3] = ["egret.dev/", "kube-vip.io/", "loxilb.io/"];
+const ANNOTATIONS: [&str; 4] =
+    ["egret.dev/", "k8s.v1.cni.cncf.io/network-status", "kube-vip.io/", "loxilb.io/"];
 
 /// Drops what Egret never reads: the bulk of metadata, nodes and pods, of which fields that Egret has no use for
 /// could only be a reason to fail.

@@ -10,6 +10,7 @@ use egret_plan::tables::ServedEntry;
 use egret_plan::{Affected, Change, Local, NodePlan, Underlay, diff};
 
 use super::{InForce, Node, Took};
+use crate::attachments::Planned;
 use crate::isolation::witnesses;
 use crate::kernel::Kernel;
 
@@ -119,7 +120,7 @@ impl<K: Kernel> Node<K> {
         if self.failures.is_empty() {
             self.ask();
         }
-        self.attach();
+        self.attach(if self.failures.is_empty() { Planned::Now } else { Planned::Before });
         if let Some(before) = before {
             self.hand_over(before, now);
         }
@@ -180,6 +181,7 @@ impl<K: Kernel> Node<K> {
             underlay: underlay.clone(),
             wires: links.wires.clone(),
             pod_links: self.pods.links().clone(),
+            second_links: links.second_links.clone(),
             links: self.working.clone(),
             alive: living.clone(),
         }

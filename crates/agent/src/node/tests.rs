@@ -241,6 +241,8 @@ fn links(number: u8, carrier: bool, pods: bool) -> LinkSnapshot {
         wires,
         candidates: if number == 1 { [POD_LINK].into() } else { BTreeSet::new() },
         pod_links: if pods && number == 1 { [(ip(POD), pod)].into() } else { BTreeMap::new() },
+        second: BTreeSet::new(),
+        second_links: BTreeMap::new(),
     }
 }
 
@@ -299,6 +301,49 @@ fn a_new_node_programs_all_before_it_attaches_and_is_ready_last() {
     assert!(at("attach 7 Pod") < at("ready true"));
     assert_eq!(node.kernel.tables, node.in_force().unwrap().plan.tables.clone().without_guard());
     assert_eq!(node.kernel.tables.egress[&ip(ADDRESS)].blocks, [1024]);
+}
+
+const SECOND_LINK: LinkIndex = 9;
+
+/// The pod's link into another network: known as that, or as one that may be any pod's.
+fn links_with_second(known: bool) -> LinkSnapshot {
+    let mut links = links(1, true, true);
+    match known {
+        true => links.second.insert(SECOND_LINK),
+        false => links.candidates.insert(SECOND_LINK),
+    };
+    links
+}
+
+fn roles_at(node: &Node<Memory>, link: LinkIndex) -> Vec<Role> {
+    node.kernel.attached.iter().filter(|(at, _)| *at == link).map(|(_, role)| *role).collect()
+}
+
+#[test]
+fn a_link_into_another_network_is_held_back_until_it_is_planned_for() {
+    let (mut node, now) = running(1);
+    node.links(links_with_second(false));
+    assert_eq!(roles_at(&node, SECOND_LINK), [Role::Pod], "nobody knows whose it is");
+    node.links(links_with_second(true));
+    assert_eq!(roles_at(&node, SECOND_LINK), [Role::Pod], "the tables do not know it yet");
+    node.step(now);
+    assert_eq!(roles_at(&node, SECOND_LINK), [Role::Second]);
+    node.links(links_with_second(true));
+    assert_eq!(roles_at(&node, SECOND_LINK), [Role::Second]);
+}
+
+#[test]
+fn a_new_agent_leaves_a_link_into_another_network_as_it_is_until_it_has_planned() {
+    let kernel = Memory { attached: [(SECOND_LINK, Role::Second)].into(), ..Memory::default() };
+    let mut node = adopt(1, kernel);
+    node.links(links_with_second(false));
+    assert_eq!(roles_at(&node, SECOND_LINK), [Role::Second], "it has not looked for the pods' links yet");
+    node.objects(batch(cluster()));
+    node.links(links_with_second(true));
+    node.gateways(verdict(&["node-4", "node-5"], &[]));
+    node.step(Instant::now());
+    assert!(node.in_force().is_some());
+    assert_eq!(roles_at(&node, SECOND_LINK), [Role::Second]);
 }
 
 #[test]

@@ -32,8 +32,10 @@ pub struct LinkFacts {
     pub controller: Option<LinkIndex>,
     /// The interface that this one is made of: a VLAN's, say.
     pub lower: Option<LinkIndex>,
-    /// The other end is in another network namespace.
-    pub peer_elsewhere: bool,
+    /// The kernel's number of the network namespace that the other end is in, if it is in another.
+    pub namespace: Option<i32>,
+    /// Of a pair: the other end, by its number in its namespace.
+    pub peer: Option<LinkIndex>,
 }
 
 /// Every interface, with the message it was read from.
@@ -60,7 +62,8 @@ fn link(message: &LinkMessage) -> LinkFacts {
         carrier: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         controller: None,
         lower: None,
-        peer_elsewhere: false,
+        namespace: None,
+        peer: None,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -69,7 +72,7 @@ fn link(message: &LinkMessage) -> LinkFacts {
             LinkAttribute::Mtu(mtu) => facts.mtu = *mtu,
             LinkAttribute::Controller(index) => facts.controller = Some(*index),
             LinkAttribute::Link(index) => facts.lower = Some(*index),
-            LinkAttribute::LinkNetNsId(_) => facts.peer_elsewhere = true,
+            LinkAttribute::LinkNetNsId(namespace) => facts.namespace = Some(*namespace),
             LinkAttribute::LinkInfo(infos) => {
                 facts.kind = infos.iter().find_map(|info| match info {
                     LinkInfo::Kind(kind) => Some(kind.clone()),
@@ -80,8 +83,8 @@ fn link(message: &LinkMessage) -> LinkFacts {
         }
     }
     // Of a pair it is the other end, and of what was moved here it has another namespace's number.
-    if facts.peer_elsewhere || facts.kind == Some(InfoKind::Veth) {
-        facts.lower = None;
+    if facts.namespace.is_some() || facts.kind == Some(InfoKind::Veth) {
+        facts.peer = facts.lower.take();
     }
     facts
 }

@@ -15,7 +15,7 @@ pub async fn find(handle: &Handle) -> Result<BTreeSet<(LinkIndex, Role)>, Datapa
     let mut found = BTreeSet::new();
     for link in with_clsact(handle).await? {
         for filter in filters(handle, link).await? {
-            let role = [Role::Pod, Role::Overlay, Role::Wire, Role::Underlay]
+            let role = Role::ALL
                 .into_iter()
                 .find(|role| u32::from(filter.header.handle.minor) == clsact_handle(*role));
             if filter.header.info >> 16 == u32::from(CLSACT_PRIORITY)

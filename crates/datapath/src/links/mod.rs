@@ -4,24 +4,28 @@
 pub(crate) mod facts;
 pub(crate) mod filters;
 mod pod;
+mod second;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use egret_plan::tables::LinkIndex;
-use egret_plan::{LocalWire, PodLink, Underlay};
+use egret_plan::{LocalWire, PodLink, SecondLink, Underlay};
 use ipnet::IpNet;
 use netlink_packet_route::link::InfoKind;
 use rtnetlink::Handle;
 
 use crate::error::DatapathError;
 use facts::{LinkFacts, Neighbours};
+pub use second::SecondQuery;
 use watch::Watch;
 
 /// The kernel's view of this node's interfaces.
 pub struct Links {
     handle: Handle,
+    /// Other network namespaces are told of only to who asks strictly.
+    strict: Handle,
     watch: Watch,
     /// Where pods were found before: entries of neighbours age out, pods stay where they are.
     known: BTreeMap<IpAddr, PodLink>,
@@ -36,6 +40,8 @@ pub struct LinkQuery<'a> {
     pub overlay: &'a str,
     /// Addresses of this node's pods.
     pub pods: &'a BTreeSet<IpAddr>,
+    /// Those of this node's pods, by namespace/name, that have addresses in other networks.
+    pub second: &'a BTreeMap<String, SecondQuery>,
 }
 
 /// The interfaces at one moment.
@@ -51,6 +57,10 @@ pub struct LinkSnapshot {
     pub candidates: BTreeSet<LinkIndex>,
     /// Where each pod asked for is, as far as the kernel knows by now.
     pub pod_links: BTreeMap<IpAddr, PodLink>,
+    /// Host ends of links of known pods into other networks.
+    pub second: BTreeSet<LinkIndex>,
+    /// Where the pods' addresses in other networks are, as far as they are behind a veth.
+    pub second_links: BTreeMap<(String, IpAddr), SecondLink>,
 }
 
 impl Links {
@@ -58,7 +68,10 @@ impl Links {
     pub async fn open() -> Result<Self, DatapathError> {
         let watch = Watch::open()?;
         let handle = connect()?;
-        Ok(Links { handle, watch, known: BTreeMap::new() })
+        let (connection, strict, _) =
+            rtnetlink::new_connection_with_strict_check().map_err(DatapathError::io("netlink"))?;
+        tokio::spawn(connection);
+        Ok(Links { handle, strict, watch, known: BTreeMap::new() })
     }
 
     /// Resolves after an interface, address, route or neighbour changed, or at once if one has since the last call.
@@ -90,8 +103,14 @@ impl Links {
 
         let pod_links = self.pods(query.pods, &links, &neighbours).await?;
         let taken: BTreeSet<LinkIndex> = pod_links.values().map(|pod| pod.link).collect();
+        let second_links = second::find(&self.strict, query.second, &pod_links, &links).await;
+        let of_known: BTreeSet<i32> = taken.iter().filter_map(|link| links.get(link)?.namespace).collect();
+        // What else leads to a pod that is known leads into another network.
+        let second = |facts: &LinkFacts| {
+            !taken.contains(&facts.index) && facts.namespace.is_some_and(|n| of_known.contains(&n))
+        };
         let mut snapshot =
-            LinkSnapshot { underlay, underlay_interface, pod_links, ..LinkSnapshot::default() };
+            LinkSnapshot { underlay, underlay_interface, pod_links, second_links, ..LinkSnapshot::default() };
         for facts in links.values() {
             let global: BTreeSet<IpNet> = of_link(&facts.index).into_iter().filter(leads_outside).collect();
             let is_underlay = Some(facts.index) == underlay_link;
@@ -99,7 +118,8 @@ impl Links {
                 && !is_underlay
                 && (global.is_empty() || taken.contains(&facts.index))
             {
-                snapshot.candidates.insert(facts.index);
+                let kind = if second(facts) { &mut snapshot.second } else { &mut snapshot.candidates };
+                kind.insert(facts.index);
             } else if can_be_wire(facts, &links) && facts.name != query.overlay && !global.is_empty() {
                 snapshot.wires.push(LocalWire {
                     interface: facts.name.clone(),
@@ -154,7 +174,7 @@ pub(crate) fn connect() -> Result<Handle, DatapathError> {
 pub(crate) fn looks_like_pod_link(facts: &LinkFacts, links: &BTreeMap<LinkIndex, LinkFacts>) -> bool {
     let on = facts.controller.and_then(|controller| links.get(&controller));
     facts.kind == Some(InfoKind::Veth)
-        && facts.peer_elsewhere
+        && facts.namespace.is_some()
         && on.is_none_or(|controller| controller.kind == Some(InfoKind::Bridge))
         && links.values().all(|other| other.lower != Some(facts.index))
 }

@@ -109,6 +109,11 @@ fn a_gateways_own_address() {
     run(cases::own_address::cases());
 }
 
+#[test]
+fn links_into_another_network() {
+    run(cases::second::cases());
+}
+
 /// The list of verdicts in bpf/lib/reason.h and these vectors may not drift apart.
 #[test]
 fn every_verdict_has_a_vector() {

@@ -69,6 +69,7 @@ fn values_that_cannot_be_are_refused_by_their_names() {
         (r"agent.tolerate=[]", ["additional properties", "tolerate"]),
         (r"dialects.cilium={}", ["additional properties", "cilium"]),
         (r#"dialects.antrea.mode="maybe""#, ["dialects/antrea/mode", "one of"]),
+        (r#"dialects.kube-vip.configMap="Kube Vip""#, ["dialects/kube-vip/configMap", "pattern"]),
     ] {
         let output = template(&[setting]);
         let told = String::from_utf8_lossy(&output.stderr);
@@ -139,5 +140,55 @@ fn the_programs_take_what_the_chart_tells_them() {
             .unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(told.contains("--kubeconfig: a directory has none"), "{arguments:?}: {told}");
+    }
+}
+
+/// A container's environment as kubelet makes it of a ConfigMap; `Err` with the key that is missing.
+fn environment(container: &Value, map: &str, data: &[(&str, &str)]) -> Result<Vec<(String, String)>, String> {
+    let mut made = Vec::new();
+    for variable in container["env"].as_array().unwrap() {
+        let Some(reference) = variable.pointer("/valueFrom/configMapKeyRef") else { continue };
+        assert_eq!(reference["name"], map, "{variable}");
+        let key = reference["key"].as_str().unwrap();
+        match data.iter().find(|(name, _)| *name == key) {
+            Some((_, value)) => {
+                made.push((variable["name"].as_str().unwrap().to_owned(), (*value).to_owned()))
+            }
+            None if reference["optional"] == true => {}
+            None => return Err(key.to_owned()),
+        }
+    }
+    Ok(made)
+}
+
+/// K7, K8: by kube-vip's own names; what cannot be read is told by its name, and what is missing starts nothing.
+#[test]
+fn kube_vips_names_are_read_from_a_config_map() {
+    let usual = objects(&[]);
+    let made = objects(&[r#"dialects.kube-vip.configMap="kube-vip-env""#]);
+    for kind in ["DaemonSet", "Deployment"] {
+        let container = |objects: &[Value]| {
+            let object = objects.iter().find(|object| object["kind"] == kind).unwrap();
+            object["spec"]["template"]["spec"]["containers"][0].clone()
+        };
+        let names = |data: &[(&str, &str)]| environment(&container(&made), "kube-vip-env", data);
+        assert_eq!(environment(&container(&usual), "", &[]), Ok(Vec::new()), "{kind}: without one, nothing");
+        assert_eq!(names(&[("egress_podcidr", "10.0.0.0/16")]), Err("egress_servicecidr".to_owned()));
+        // What is told of the last one shows that those before it were understood.
+        let data = [
+            ("egress_podcidr", "10.0.0.0/16,fd00:10::/48"),
+            ("egress_servicecidr", "10.96.0.0/12,x"),
+            ("egress_withnftables", "true"),
+        ];
+        let output = Command::new(env!("CARGO_BIN_EXE_egret"))
+            .args(arguments(&made, kind))
+            .envs(names(&data).unwrap())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && told.contains("egress_servicecidr: \"x\" is no network"),
+            "{told}"
+        );
     }
 }

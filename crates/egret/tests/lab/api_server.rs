@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{ANTREA_HA, Host, Lab, SMALL, Store, assert_echoes};
 
+const DECKHOUSE: &str = include_str!("../../../lab/demo/deckhouse-primary.yaml");
 const FAR: &str = "198.51.100.10:7000";
 
 fn connect(pod: &Host) -> (TcpStream, String) {
@@ -64,6 +65,7 @@ fn kubectl_speaks_to_the_api_server_of_its_lab() {
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.contains("=> leaves by 10.10.0.11"), "{told}");
     the_command_line_tells_of_the_installation(&lab);
+    deckhouses_commands(&lab);
 }
 
 /// The command line as an administrator of the lab's cluster, for programs: what it answers, and its exit code.
@@ -158,6 +160,42 @@ fn the_command_line_tells_of_the_installation(lab: &Lab) {
     );
     assert!(of("UDP port 8474")["found"].as_str().unwrap().contains("Egret's own egret0"), "{report:#}");
     assert!(check.status.success(), "{report:#}");
+}
+
+/// 47: the commands by which Deckhouse's documentation makes a gateway and looks after it, with kubectl where it says `d8 k`.
+/// Its last one, the node's agents, is asked of their own records.
+#[track_caller]
+fn deckhouses_commands(lab: &Lab) {
+    let items = |arguments: &[&str]| {
+        let list = lab.egret(&[&["kubectl", "get"], arguments, &["-ojson"]].concat());
+        let list: Value = serde_json::from_str(&list).unwrap();
+        list["items"].as_array().unwrap().clone()
+    };
+    let names = |items: Vec<Value>| -> Vec<String> {
+        items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = ["node-1", "node-2", "node-4", "node-5"];
+    lab.egret(&["kubectl", "label", "node", "node-5", "dedicated/egress="]);
+    lab.apply(DECKHOUSE);
+    assert_eq!(names(items(&["nodes", "-l", "dedicated/egress="])), ["node-5"]);
+    let is = |item: &Value, kind: &str| {
+        let conditions = item["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|c| c["type"] == kind && c["status"] == "True")
+    };
+    let ready = items(&["nodes"]).into_iter().filter(|node| is(node, "Ready")).collect();
+    assert_eq!(names(ready), all);
+    assert_eq!(names(items(&["nodes", "--field-selector", "spec.unschedulable=false"])), all);
+    let agents: Vec<Value> =
+        items(&["egressnodes"]).into_iter().filter(|node| node["spec"]["ready"] == true).collect();
+    assert_eq!(names(agents), all);
+    let wait = ["kubectl", "wait", "egressgateway/egress-gw", "--timeout=10s"];
+    lab.egret(&[&wait[..], &["--for=condition=Ready"]].concat());
+    lab.egret(&[&wait[..], &["--for=jsonpath={.status.activeNodeName}=node-5"]].concat());
+    // `curl ifconfig.me`: a server outside that answers with the source it saw.
+    lab.host("outside-2").serve_sources(7000);
+    let backend = lab.pod("default", "backend", "node-1", "app=backend");
+    assert_eq!(connect(&backend).1, "10.10.0.105");
+    lab.assert_no_leak();
 }
 
 /// Times that somebody applied the status of an Egress.

@@ -151,33 +151,69 @@ fn deckhouses_example_runs_as_written_and_outlives_the_master() {
     survives(&lab, &OF_DECKHOUSE, &pods, held);
 }
 
-/// The pods of node-1 have the addresses that the example lists, from the eighth on.
+/// The pods that the example lists have these addresses in another network than the cluster's, where they have the egress
+/// address for their router, as the documentation writes it; the third is there, too, and not listed.
 fn loxilbs_pods(lab: &Lab) -> [Host; 3] {
-    let mut next = 0;
-    let mut pod = || {
-        next += 1;
-        lab.pod("default", &format!("pod-{next}"), "node-1", "app=pod")
-    };
-    loop {
-        let found = pod();
-        if found.addresses.iter().any(|address| address.starts_with("123.123.123.17")) {
-            return [found, pod(), pod()];
-        }
-    }
+    let router = ["--router", "123.123.123.200"];
+    [("17", "node-1", &router[..]), ("18", "node-2", &router[..]), ("19", "node-1", &[])].map(
+        |(last, node, router)| {
+            let (name, second) = (format!("pod-{last}"), format!("123.123.123.{last}/24"));
+            let pod = ["pod", &name, "--node", node, "-l", "app=pod", "--second", &second];
+            lab.egret(&[&pod[..], router].concat());
+            lab.host(&name)
+        },
+    )
 }
 
+/// L3, L5, L6, L12.
 #[test]
 fn loxilbs_example_runs_as_written_and_outlives_its_node() {
     let lab = lab("t-loxilb", &[LOXILB]);
     let [first, second, third] = loxilbs_pods(&lab);
     let source = third.tcp_source("198.51.100.10:7000".parse().unwrap()).unwrap();
-    assert_eq!(source.to_string(), "172.16.0.1", "the example does not list {:?}", third.addresses);
+    assert_eq!(source.to_string(), "172.16.0.1", "the example does not list it");
+    // Neighbours in the network see each other as they are.
+    third.serve_sources(7001);
+    let seen = first.tcp_source("123.123.123.19:7001".parse().unwrap()).unwrap();
+    assert_eq!(seen.to_string(), "123.123.123.17", "a neighbour is no matter of an Egress");
+    let seen = first.udp_source("123.123.123.19:7001".parse().unwrap()).unwrap();
+    assert_eq!(seen.to_string(), "123.123.123.17", "a neighbour is no matter of an Egress");
     let pods = [first, second];
     OF_LOXILB.assert_datagrams(&pods);
     let ping = pods[0].command("ping", &["-c", "3", "-i", "0.2", "-W", "2", "198.51.100.10"]);
     assert!(ping.status.success(), "{}", String::from_utf8_lossy(&ping.stdout));
-    let held = OF_LOXILB.connect(&pods);
+    let answered = lab.counters("node-1").get("ANSWERED_ARP").copied().unwrap_or_default();
+    assert!(answered > 0, "the pod's own node is the router: {:?}", lab.counters("node-1"));
+    let mut held = OF_LOXILB.connect(&pods);
+    for node in ["node-1", "node-2"] {
+        lab.kill_programs(node);
+        lab.egret(&["fault", node, "heal"]);
+    }
+    held.iter_mut().for_each(|stream| assert_echoes(stream, "their nodes' agents began anew"));
     survives(&lab, &OF_LOXILB, &pods, held);
+}
+
+/// L10: the selector means pods in the networks that the annotation names; who is in none of them is left out.
+#[test]
+fn a_selector_means_its_pods_in_the_networks_that_are_named() {
+    let lab = lab("t-multus", &[]);
+    let by_selector = LOXILB
+        .replace(
+            "  name: loxilb-egress-svc2\n",
+            "  name: by-selector\n  annotations: { loxilb.io/multus-nets: default/second }\n",
+        )
+        .replace("  addresses:\n  - 123.123.123.17\n  - 123.123.123.18\n", "  selector: { app: pod }\n");
+    assert!(by_selector.contains("multus-nets") && by_selector.contains("selector:"), "{by_selector}");
+    let [first, _, third] = loxilbs_pods(&lab);
+    let alone = lab.pod("default", "alone", "node-1", "app=pod");
+    lab.apply(&by_selector);
+    OF_LOXILB.assert_datagrams(std::slice::from_ref(&first));
+    for pod in [&alone, &third] {
+        let source = pod.tcp_source("198.51.100.10:7000".parse().unwrap()).unwrap();
+        assert_eq!(source.to_string(), "172.16.0.1", "{}: by the cluster's network as before", pod.namespace);
+    }
+    lab.egret(&["pod", "pod-17", "--rm"]);
+    lab.assert_no_leak();
 }
 
 #[test]
@@ -219,6 +255,8 @@ fn demos_of_all_systems_lose_no_connection() {
         let count = |of: &str, what: &str| example[of][what].as_u64().unwrap();
         assert_eq!(count("connections", "lost") + count("flows", "lost"), 0, "{name}: {example:#}");
         assert_eq!(count("connections", "held") + count("flows", "held"), 240, "{name}: {example:#}");
+        let young = count("connections", "younger_than_10_s") + count("flows", "younger_than_10_s");
+        assert!(young > 0, "{name}: L12, who is too young to be copied holds as well: {example:#}");
     }
     assert_eq!(report["wrong_source_packets"], 0, "{report:#}");
 }

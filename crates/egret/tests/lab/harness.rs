@@ -183,11 +183,17 @@ impl Lab {
         );
     }
 
-    /// Kills the processes of a node: its agent, and the controller if it is there. No goodbye.
+    /// Kills the processes of a node: its agent, and the controller if it is there. No goodbye. Returns when they are gone:
+    /// who heals the node sooner would find them there.
     pub fn kill_programs(&self, node: &str) {
+        let begun = Instant::now();
         for pid in self.host(node).pids {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+            while egret_lab::process::started(pid.as_raw()).is_some() {
+                assert!(begun.elapsed() < DEADLINE, "{node}: process {pid} does not end");
+                std::thread::yield_now();
+            }
         }
     }
 

@@ -217,6 +217,42 @@ fn antreas_static_example_runs_as_written_and_follows_an_address_that_is_moved_b
     lab.assert_no_leak();
 }
 
+const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+
+fn reserved(lab: &Lab, node: &str) -> String {
+    let told = lab.host(node).command("cat", &[RESERVED]);
+    String::from_utf8_lossy(&told.stdout).trim().to_owned()
+}
+
+#[test]
+fn reserved_ports_are_as_they_were_when_the_last_such_address_goes() {
+    let lab = lab("t-reserved");
+    let (before, with_ours) = ("8080,50000-50010", "8080,40960-65535");
+    let host = lab.host("node-4");
+    let run = |program: &str, arguments: &[&str]| {
+        let output = host.command(program, arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    run("sh", &["-c", &format!("echo {before} > {RESERVED}")]);
+    lab.apply(ANTREA);
+    let prod = lab.pod("prod", "a", "node-1", "app=any");
+    assert_source(&prod, "10.10.0.104");
+    assert_eq!(reserved(&lab, "node-4"), with_ours);
+    lab.kill_programs("node-4");
+    lab.egret(&["fault", "node-4", "heal"]);
+    lab.apply(ANTREA);
+    assert_eq!(reserved(&lab, "node-4"), with_ours, "the next agent knows what the first one found");
+    lab.kill_programs("node-4");
+    run("ip", &["addr", "del", "10.10.0.104/24", "dev", "eth1"]);
+    lab.egret(&["fault", "node-4", "heal"]);
+    let begun = Instant::now();
+    while reserved(&lab, "node-4") != before {
+        assert!(begun.elapsed() < DEADLINE, "{:?}", reserved(&lab, "node-4"));
+    }
+    assert_eq!(reserved(&lab, "node-5"), "40960-65535", "another node's address is used as before");
+    lab.assert_no_leak();
+}
+
 #[test]
 fn the_address_between_nodes_is_an_egress_address_as_well() {
     let lab = lab("t-internal");

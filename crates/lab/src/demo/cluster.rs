@@ -46,7 +46,11 @@ pub fn make_pods(paths: &Paths, state: &mut State) -> Result<()> {
     for (namespace, name, app, node) in PODS {
         let labels = [("app".to_owned(), app.to_owned())].into();
         let (namespace, name, node) = (namespace.to_owned(), name.to_owned(), node.to_owned());
-        pod::create(paths, state, &PodRequest { namespace, name, node, labels, process: Vec::new() })?;
+        pod::create(
+            paths,
+            state,
+            &PodRequest { namespace, name, node, labels, second: None, process: Vec::new() },
+        )?;
     }
     Ok(())
 }

@@ -40,6 +40,9 @@ struct State {
     /// Answers that came at all.
     answers: u64,
     sent_at_mark: u64,
+    /// When the first came.
+    began: Option<Instant>,
+    age_at_mark: Option<Duration>,
     sources: Vec<SocketAddr>,
     ends_closed: u8,
     failure: Option<String>,
@@ -92,8 +95,9 @@ impl Flow {
 
     /// Everything up to chunk or datagram number `count` has come and was right.
     pub fn received_up_to(&self, count: u64) {
-        let mut state = self.state();
-        state.gaps.arrived(Instant::now());
+        let (mut state, now) = (self.state(), Instant::now());
+        state.gaps.arrived(now);
+        state.began.get_or_insert(now);
         state.received = state.received.max(count);
         state.answers += 1;
     }
@@ -131,6 +135,12 @@ impl Flow {
         let mut state = self.state();
         state.gaps.mark();
         state.sent_at_mark = self.sent();
+        state.age_at_mark = state.began.map(|began| began.elapsed());
+    }
+
+    /// How long data had come at the mark; `None` if none had.
+    pub fn age_at_mark(&self) -> Option<Duration> {
+        self.state().age_at_mark
     }
 
     /// Something that was sent after the mark has come.
@@ -207,9 +217,12 @@ mod tests {
     #[test]
     fn only_what_was_sent_after_the_mark_is_fresh() {
         let flow = flow();
+        flow.mark();
+        assert_eq!(flow.age_at_mark(), None);
         (0..5).for_each(|_| flow.add_sent());
         flow.received_up_to(3);
         flow.mark();
+        assert!(flow.age_at_mark().is_some_and(|age| age < Duration::from_secs(10)));
         flow.received_up_to(5);
         assert!(!flow.is_fresh());
         flow.add_sent();

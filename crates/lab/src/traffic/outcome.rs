@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use super::flow::{Flow, Kind};
 
+/// LoxiLB's instances tell each other of connections that are older.
+const YOUNG: Duration = Duration::from_secs(10);
+
 /// What became of some flows.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub struct Outcome {
@@ -16,6 +19,8 @@ pub struct Outcome {
     pub held: usize,
     /// The others.
     pub lost: usize,
+    /// Of all: younger than 10 s at the fault, which is too young for systems that copy what they know of connections.
+    pub younger_than_10_s: usize,
     /// Of all: pushed by the pod.
     pub pushed_by_pod: usize,
     /// Of all: pushed by the server.
@@ -46,6 +51,7 @@ impl Outcome {
         let mut outcome = Outcome {
             held: 0,
             lost: 0,
+            younger_than_10_s: own.iter().filter(|f| f.age_at_mark().is_some_and(|age| age < YOUNG)).count(),
             pushed_by_pod: own.iter().filter(|f| f.kind == Kind::PushedByClient).count(),
             pushed_by_server: own.iter().filter(|f| f.kind == Kind::PushedByServer).count(),
             sources: BTreeMap::new(),
@@ -111,19 +117,22 @@ mod tests {
             |id| Arc::new(Flow::new(id, Kind::PushedByClient, "pod".into(), "192.0.2.1:1".parse().unwrap()));
         let source = "10.10.0.11:1024".parse().unwrap();
         let flows: Vec<Arc<Flow>> = (0..4).map(new).collect();
+        flows[3].add_sent();
+        flows[3].received_up_to(1);
         for flow in &flows {
             flow.saw_source(source);
             flow.mark();
         }
         for flow in &flows[1..] {
             flow.add_sent();
-            flow.received_up_to(1);
+            flow.received_up_to(flow.sent());
         }
         flows[2].close(Err("reset".into()));
         flows[3].close(Ok(()));
         flows[3].close(Ok(()));
         let outcome = Outcome::of(&flows, &[Kind::PushedByClient], source.ip());
         assert_eq!((outcome.held, outcome.lost, outcome.wrong_source), (1, 3, 0));
+        assert_eq!(outcome.younger_than_10_s, 1, "of the others nothing had come");
         assert_eq!(outcome.reasons.len(), 3);
         assert_eq!(
             Outcome::of(&flows, &[Kind::PushedByClient], "10.10.0.12".parse().unwrap()).wrong_source,

@@ -1,10 +1,12 @@
 //! `egress.loxilb.io`: Egress.
 
+use std::collections::BTreeSet;
+
 use egret_api::loxilb::Egress;
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{annotated, annotation, not_served, read_net_or_address, when_unavailable};
+use super::{annotated, annotation, read_net_or_address, when_unavailable};
 use crate::fault::Fault;
 use crate::intent::{Intent, Namespaces, PodChoice, PodScope, Rank};
 use crate::native::{Faults, everywhere};
@@ -13,6 +15,7 @@ use crate::select::Selector;
 
 /// Most addresses of one object.
 const MANY: usize = 4096;
+/// Networks, as `namespace/name` of their definitions, in which the selector means its pods.
 const MULTUS: &str = "loxilb.io/multus-nets";
 
 /// Reads an Egress: pods of its own namespace, to everything outside the cluster.
@@ -41,16 +44,24 @@ pub(crate) fn egress(rank: Rank, egress: &Egress) -> Result<Intent, Vec<Fault>> 
     }
     if !spec.selector.is_empty() {
         let labels = LabelSelector { match_labels: Some(spec.selector.clone()), match_expressions: None };
-        choices.extend(faults.take(Selector::read(&labels, "spec.selector")).map(PodChoice::Labelled));
+        let nets = annotation(&egress.metadata, MULTUS);
+        let networks = networks(&rank.key.namespace, nets, &mut remarks);
+        choices.extend(faults.take(Selector::read(&labels, "spec.selector")).map(
+            |selector| match networks {
+                None => PodChoice::Labelled(selector),
+                Some(networks) => PodChoice::Attached(selector, networks),
+            },
+        ));
     }
     if spec.addresses.is_empty() && spec.selector.is_empty() {
         let message = "neither addresses nor a selector is given: no pod is selected";
         faults.0.push(Fault::invalid("spec", message, "write spec.addresses or spec.selector"));
     }
-    if annotation(&egress.metadata, MULTUS).is_some() {
-        let message =
-            "secondary interfaces are not served yet: only addresses in a pod's status.podIPs count";
-        remarks.0.push(not_served(annotated(MULTUS), message, "remove the annotation"));
+    if annotation(&egress.metadata, MULTUS).is_some() && spec.selector.is_empty() {
+        let message = "says in which networks a selector means its pods, and there is no selector";
+        let fault =
+            Fault::invalid(annotated(MULTUS), message, "write spec.selector, or remove the annotation");
+        remarks.0.push(fault);
     }
     let own = Namespaces::One(rank.key.namespace.clone());
     let pods = choices.into_iter().map(|pods| PodScope { namespaces: own.clone(), pods }).collect();
@@ -64,4 +75,20 @@ pub(crate) fn egress(rank: Rank, egress: &Egress) -> Result<Intent, Vec<Fault>> 
         when_unavailable,
         remarks: remarks.0,
     }))
+}
+
+/// The networks that the annotation names; one without a namespace is in the object's own.
+fn networks(namespace: &str, text: Option<&str>, remarks: &mut Faults) -> Option<BTreeSet<String>> {
+    let names: Vec<&str> = text?.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    remarks.at_most(&names, MANY, &annotated(MULTUS));
+    let full = |name: &str| match name.split('/').collect::<Vec<_>>().as_slice() {
+        [name] => Ok(format!("{namespace}/{name}")),
+        [ns, definition] if !ns.is_empty() && !definition.is_empty() => Ok(name.to_owned()),
+        _ => Err(Fault::invalid(
+            annotated(MULTUS),
+            format!("`{name}` is no network"),
+            "write NAMESPACE/NAME of a NetworkAttachmentDefinition",
+        )),
+    };
+    Some(names.into_iter().take(MANY).filter_map(|name| remarks.take(full(name))).collect())
 }

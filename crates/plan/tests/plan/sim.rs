@@ -9,9 +9,10 @@ use egret_api::{EgressAddress, EgressNode, EgressNodeSpec, Kind, Object, ObjectK
 use egret_plan::allocate::Decider;
 use egret_plan::tables::{Path, Tables, UnknownPods};
 use egret_plan::{
-    Affected, Change, ClusterSettings, Local, LocalWire, NodePlan, PodLink, Steering, Underlay, World,
-    allocate, demand, diff, node,
+    Affected, Change, ClusterSettings, Local, LocalWire, NodePlan, PodLink, SecondLink, Steering, Underlay,
+    World, allocate, demand, diff, node,
 };
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -296,20 +297,34 @@ impl Cluster {
             primary: [].into(),
             carrier: true,
         });
-        let links = self.world.pods_on(node).flat_map(|(_, pod)| &pod.addresses).map(|a| {
+        let link = |a: &IpAddr| {
             let last = match a {
                 IpAddr::V4(a) => a.octets()[3],
                 IpAddr::V6(a) => a.octets()[15],
             };
-            (
-                *a,
-                PodLink {
-                    link: 100 + u32::from(last),
-                    mac: [2, 0, 0, 1, n, last],
-                    host_mac: [2, 0, 0, 2, n, last],
+            PodLink {
+                link: 100 + u32::from(last),
+                mac: [2, 0, 0, 1, n, last],
+                host_mac: [2, 0, 0, 2, n, last],
+            }
+        };
+        let pods = || self.world.pods_on(node);
+        let own = pods().filter(|(_, pod)| pod.network.is_none()).flat_map(|(_, pod)| &pod.addresses);
+        // One that ends in .99 is on no link that the node can find, one of 10.88 belongs to a namespace's pods.
+        let second = pods().filter(|(_, pod)| pod.network.is_some()).flat_map(|((namespace, place), pod)| {
+            let name = format!("{namespace}/{}", place.split('/').next().unwrap());
+            let found = pod.addresses.iter().filter(|a| match a {
+                IpAddr::V4(a) => match a.octets() {
+                    [.., 99] => false,
+                    [10, 88, owner, _] => **namespace == *["a", "b", "c"][usize::from(owner)],
+                    _ => true,
                 },
-            )
+                IpAddr::V6(_) => false,
+            });
+            found.map(move |a| (name.clone(), *a)).collect::<Vec<_>>()
         });
+        let second = second
+            .map(|(name, a)| ((name, a), SecondLink { at: link(&a), network: IpNet::new(a, 24).unwrap() }));
         Local {
             node: node.to_owned(),
             unknown_pods: UnknownPods::Hold,
@@ -322,7 +337,8 @@ impl Cluster {
                 addresses: [format!("10.0.0.{n}/24").parse().unwrap()].into(),
             },
             wires: wires.into_iter().collect(),
-            pod_links: links.collect(),
+            pod_links: own.map(|a| (*a, link(a))).collect(),
+            second_links: second.collect(),
             links: self.links.get(node).cloned().unwrap_or_default(),
             alive: self.nodes().into_iter().filter(|name| !self.off.contains(name)).collect(),
         }

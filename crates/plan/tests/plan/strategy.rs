@@ -154,13 +154,26 @@ fn stamped(mut value: Value, namespace: Option<&str>, created: Option<String>) -
 fn pod(namespace: impl Strategy<Value = usize>) -> impl Strategy<Value = Box<Object>> {
     let labels =
         select(vec![json!({"app": "x"}), json!({"app": "y"}), json!({"app": "y", "blue": "1"}), json!({})]);
-    (namespace, 0..4u8, 1..=6u8, labels, 0..10u8).prop_map(|(ns, name, node, labels, odd)| {
+    (namespace, 0..4u8, 1..=6u8, labels, 0..14u8).prop_map(|(ns, name, node, labels, odd)| {
         let last = 10 + 4 * u8::try_from(ns).unwrap() + name;
         let pod = pod_object(NAMESPACES[ns], &format!("pod-{name}"), &format!("node-{node}"), last, labels);
         let mut value = pod.encode().unwrap();
         match odd {
             0 => value["status"]["phase"] = "Succeeded".into(),
             1 => value["spec"]["hostNetwork"] = true.into(),
+            // Its address in another network, or whatever else one may write there.
+            2..=4 => {
+                let (own, others) = (format!("10.88.{ns}.{last}"), format!("10.88.{}.{last}", (ns + 1) % 3));
+                let ips = match odd {
+                    2 => vec![own],
+                    3 => {
+                        vec![others, own, "10.244.1.11".into(), format!("10.244.2.{last}"), "10.0.0.2".into()]
+                    }
+                    _ => vec!["10.10.0.12".into(), format!("10.244.{node}.{last}"), own],
+                };
+                let status = json!([{"name": "a/vlan5", "interface": "net1", "ips": ips}]).to_string();
+                value["metadata"]["annotations"] = json!({"k8s.v1.cni.cncf.io/network-status": status});
+            }
             _ => {}
         }
         Box::new(decode(value))
@@ -282,7 +295,7 @@ const VIPS: [&str; 6] =
     ["10.10.0.12", "10.10.0.13", "10.10.0.33", "10.10.0.50", "10.10.0.99", "fd00:10:10::b1"];
 
 fn loxilb(namespace: impl Strategy<Value = usize>) -> impl Strategy<Value = Box<Object>> {
-    let addresses = vec!["10.244.1.11", "10.244.2.0/24", "fd00:10:244::/48", "10.244.0.0/33"];
+    let addresses = vec!["10.244.1.11", "10.244.2.0/24", "10.88.0.0/16", "fd00:10:244::/48", "10.244.0.0/33"];
     let chosen = subsequence(addresses, 0..3);
     let labels = select(vec![json!({"app": "x"}), json!({"blue": "1"}), json!({})]);
     (namespace, 0..2u8, chosen, labels, select(&VIPS[..]), created()).prop_map(

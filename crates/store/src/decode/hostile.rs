@@ -369,7 +369,8 @@ fn samples() -> Vec<Sample> {
                 ("/spec/vip", json!("192.0.2.1")),
                 ("/spec", json!({})),
                 ("/spec", json!({"vip": "10.99.0.6"})),
-                ("/metadata/annotations/loxilb.io~1multus-nets", json!("default/vlan5")),
+                ("/metadata/annotations/loxilb.io~1multus-nets", json!("default/vlan5/x")),
+                ("/metadata/annotations/loxilb.io~1multus-nets", json!("/vlan5,default/")),
             ],
         },
         Sample {

@@ -25,6 +25,17 @@ app.kubernetes.io/part-of: egret
 {{- end }}
 {{- end }}
 
+{{/* Names of kube-vip that both programs know from their environment. */}}
+{{- define "egret.kubeVipNames" -}}
+{{- $map := (index .Values.dialects "kube-vip").configMap }}
+{{- if $map }}
+{{- range $name := list "egress_podcidr" "egress_servicecidr" }}
+- { name: {{ $name }}, valueFrom: { configMapKeyRef: { name: {{ $map }}, key: {{ $name }} } } }
+{{- end }}
+- { name: egress_withnftables, valueFrom: { configMapKeyRef: { name: {{ $map }}, key: egress_withnftables, optional: true } } }
+{{- end }}
+{{- end }}
+
 {{/* Where an agent answers, and where kubelet asks it: both are on the node's network. */}}
 {{- define "egret.agent.listen" -}}
 {{- $address := .Values.agent.listen.address -}}

@@ -17,6 +17,7 @@ pub mod own_address;
 pub mod probes;
 pub mod returning;
 pub mod rfc;
+pub mod second;
 pub mod steering;
 mod sweep;
 pub mod telling;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Case> {
         underlay::cases(),
         rfc::cases(),
         own_address::cases(),
+        second::cases(),
     ]
     .into_iter()
     .flatten()

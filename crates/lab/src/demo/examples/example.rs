@@ -2,8 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::IpNet;
+
 use crate::demo::Examples;
 use crate::demo::cluster::ANTREA;
+use crate::second::Second;
 use crate::state::Host;
 
 /// One system's example.
@@ -24,35 +27,33 @@ pub(super) struct Example {
     pub port: u16,
     /// The example is about UDP alone.
     pub datagrams_only: bool,
-    /// It names its pods by their addresses: these.
+    /// It names its pods by their addresses in another network than the cluster's, where they have the egress address for
+    /// their router: these.
     pub listed: &'static [Ipv4Addr],
 }
 
 /// The addresses that LoxiLB's example lists.
 const LOXILB: [Ipv4Addr; 2] = [Ipv4Addr::new(123, 123, 123, 17), Ipv4Addr::new(123, 123, 123, 18)];
 
-/// The pods of an example that names addresses: the first pod of node-1 has the tenth address.
-const LISTED: usize = 10;
-
 impl Example {
-    /// Pods to be made, and the node of each.
-    pub fn pods(&self) -> Vec<(String, &'static str)> {
-        let named = |n: usize, node| (format!("{}-{n}", self.name), node);
-        match self.listed.is_empty() {
-            true => vec![named(1, "node-1"), named(2, "node-2")],
-            // Enough for the addresses that the example lists to be among theirs.
-            false => (1..=LISTED).map(|n| named(n, "node-1")).collect(),
-        }
+    /// Pods to be made, the node of each, and its place in another network.
+    pub fn pods(&self) -> Vec<(String, &'static str, Option<Second>)> {
+        let pod = |n: usize, node| {
+            let second = self.listed.get(n).map(|address| Second {
+                address: IpNet::new_assert((*address).into(), 24),
+                router: Some(self.address.into()),
+            });
+            (format!("{}-{}", self.name, n + 1), node, second)
+        };
+        vec![pod(0, "node-1"), pod(1, "node-2")]
     }
 
     /// The host is a pod that the example selects.
     pub fn selects(&self, host: &Host) -> bool {
-        let own = host.pod.as_ref().is_some_and(|p| {
+        host.pod.as_ref().is_some_and(|p| {
             p.namespace == self.namespace
                 && p.name.strip_prefix(self.name).is_some_and(|rest| rest.starts_with('-'))
-        });
-        own && (self.listed.is_empty()
-            || self.listed.iter().any(|listed| host.addresses.contains(&(*listed).into())))
+        })
     }
 }
 

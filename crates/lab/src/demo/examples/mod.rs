@@ -18,6 +18,7 @@ use super::screen::Screen;
 use super::{DemoArgs, Examples, arp, cluster};
 use crate::fault::{self, Fault};
 use crate::pod::{self, PodRequest};
+use crate::second::Second;
 use crate::state::{Paths, State};
 use crate::topology::Topology;
 use crate::traffic::flow::{Flow, Kind};
@@ -120,15 +121,15 @@ pub fn work(paths: &Paths, args: &DemoArgs, dialect: Examples) -> Result<ExitCod
 }
 
 fn make_pods(paths: &Paths, state: &mut State, examples: &[Example]) -> Result<()> {
-    let mut make = |namespace: &str, name: &str, app: &str, node: &str| {
+    let mut make = |namespace: &str, name: &str, app: &str, node: &str, second: Option<Second>| {
         let labels = [("app".to_owned(), app.to_owned())].into();
         let (namespace, name, node) = (namespace.to_owned(), name.to_owned(), node.to_owned());
-        pod::create(paths, state, &PodRequest { namespace, name, node, labels, process: Vec::new() })
+        pod::create(paths, state, &PodRequest { namespace, name, node, labels, second, process: Vec::new() })
     };
-    make(STRANGER.0, STRANGER.1, "plain", "node-2")?;
+    make(STRANGER.0, STRANGER.1, "plain", "node-2", None)?;
     for example in examples {
-        for (name, node) in example.pods() {
-            make(example.namespace, &name, example.app, node)?;
+        for (name, node, second) in example.pods() {
+            make(example.namespace, &name, example.app, node, second)?;
         }
     }
     Ok(())

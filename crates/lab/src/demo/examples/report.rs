@@ -97,6 +97,8 @@ impl Report {
                 }
                 let held = format!("{} of {all}", outcome.held);
                 row(&format!("{name}: {what} held"), held, outcome.lost == 0);
+                let young = format!("{} of {all}", outcome.younger_than_10_s);
+                row(&format!("{name}: of these younger than 10 s at the fault"), young, true);
                 let Stalls { p50, p99, max } = stalls;
                 row(
                     &format!("{name}: longest gap (ms)"),

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* A pod's link into another network than the cluster's. What the pod has with its neighbours there is nobody else's business;
+ * what it sends off that network from an address that a policy selects leaves by the egress address, whomever the pod takes
+ * for its router. It may take the egress address itself: the host's end of the link answers for it. */
+#pragma once
+#include "neighbour.h"
+#include "outbound.h"
+
+/* The pod that a policy selects by its address on this link, or NULL. */
+static __always_inline const struct pod *selected_here(struct __sk_buff *skb, const struct addr *source)
+{
+	const struct pod *pod = bpf_map_lookup_elem(&pods, source);
+
+	return pod && pod->link == skb->ifindex && pod->rules ? pod : NULL;
+}
+
+static __noinline enum reason answer_pod(struct __sk_buff *skb)
+{
+	struct arp_frame *arp = bytes(skb, 0, sizeof(*arp));
+	struct addr source, target;
+	const struct pod *pod;
+	__u8 mac[ETH_ALEN];
+	__be32 asked, asker;
+
+	if (!arp || arp->operation != bpf_htons(ARP_REQUEST) || arp->protocol != bpf_htons(ETH_P_IP))
+		return PASS_NOT_IP;
+	memcpy(&asked, arp->target, 4);
+	memcpy(&asker, arp->sender, 4);
+	map_v4(&target, asked);
+	map_v4(&source, asker);
+	pod = selected_here(skb, &source);
+	if (!pod || !bpf_map_lookup_elem(&egress, &target))
+		return PASS_NOT_IP;
+	memcpy(mac, pod->host_mac, ETH_ALEN);
+	return answer_from(skb, arp, mac);
+}
+
+static __always_inline enum reason second_packet(struct __sk_buff *skb)
+{
+	const struct settings *settings = node_settings();
+	const struct ethhdr *eth;
+	struct packet p = {};
+	const struct pod *pod;
+
+	if (skb->protocol == bpf_htons(ETH_P_ARP))
+		return answer_pod(skb);
+	if (!settings || read_addresses(skb, &p) != GO_ON)
+		return PASS_NOT_IP;
+	if (to_overlay_port(skb, &p, settings))
+		return DROP_OVERLAY_PORT;
+	eth = bytes(skb, 0, sizeof(*eth));
+	if (!eth || eth->h_dest[0] & 1)	/* to many: it stays on the link */
+		return PASS_NOT_IP;
+	pod = bpf_map_lookup_elem(&pods, &p.src);
+	if (pod && pod->link != skb->ifindex)
+		return stranger(&p, settings, DROP_SPOOFED);
+	if (!pod || !pod->rules)
+		return PASS_UNSELECTED;
+	return selected_pod(skb, &p, settings, pod);
+}
