@@ -141,7 +141,10 @@ fn pod(request: &PodRequest, addresses: &[IpNet]) -> Value {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": request.name, "namespace": request.namespace, "labels": request.labels},
         "spec": {"nodeName": request.node, "containers": [{"name": "main", "image": "lab"}]},
-        "status": {"phase": "Running", "podIP": addresses.first().map(IpNet::addr), "podIPs": ips},
+        "status": {
+            "phase": "Running", "podIP": addresses.first().map(IpNet::addr), "podIPs": ips,
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
     })
 }
 

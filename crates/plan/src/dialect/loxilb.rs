@@ -1,5 +1,7 @@
 //! `egress.loxilb.io`: Egress.
 
+use std::collections::BTreeSet;
+
 use egret_api::loxilb::Egress;
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -62,6 +64,7 @@ pub(crate) fn egress(rank: Rank, egress: &Egress) -> Result<Intent, Vec<Fault>> 
         pool: None,
         address,
         when_unavailable,
+        frontends: BTreeSet::new(),
         remarks: remarks.0,
     }))
 }
