@@ -20,6 +20,8 @@ const VERSION: &str = "1.0.0";
 /// # Errors
 /// What the plugin says, or that it has not been built. What it left behind is removed.
 pub fn add(paths: &Paths, state: &State, node: &Node, pod_netns: &str) -> Result<Wiring> {
+    // The part of the plugin loopback.
+    tool::ip_batch_in(pod_netns, &["link set lo up".to_owned()])?;
     let told = call(paths, state, node, pod_netns, "ADD").and_then(|text| {
         let result: Value = serde_json::from_str(&text).context("what the plugin printed")?;
         wiring(&result)

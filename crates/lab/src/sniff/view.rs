@@ -373,4 +373,17 @@ mod tests {
         );
         assert_eq!(history.leased(at(12), "10.10.0.99".parse().unwrap(), Some(1500)), None);
     }
+
+    #[test]
+    fn what_comes_from_where_a_service_is_reached_is_its_answer() {
+        let service = json!({
+            "metadata": {"name": "sip", "namespace": "telephony"},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 1100}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "10.10.0.40"}]}},
+        });
+        let mut history = History::default();
+        history.add(at(10), snapshot("a", vec![Kind::Service.decode(service).unwrap()]));
+        let leased = |port| history.leased(at(12), "10.10.0.40".parse().unwrap(), Some(port));
+        assert_eq!([leased(1100), leased(1101)], [Some(true), None]);
+    }
 }
