@@ -249,8 +249,12 @@ fn what_a_pod_sends_to_a_service_passes_wherever_the_service_is() {
         let rules = |family: usize, table: &str, ip: &str| {
             let (service, other, to) = (services[family], elsewhere[family], OUTSIDE[family]);
             format!(
-                "table {table} services {{ chain to {{ type nat hook prerouting priority dstnat;
-                 {ip} daddr {{ {service}, {other} }} dnat to {to}; }} }}\n"
+                "table {table} services {{
+                   chain to {{
+                     type nat hook prerouting priority dstnat;
+                     {ip} daddr {{ {service}, {other} }} dnat to {to}
+                   }}
+                 }}\n"
             )
         };
         let file = std::env::temp_dir().join(format!("egret-services-{}.nft", std::process::id()));
