@@ -125,8 +125,8 @@ fn wiring(result: &Value) -> Result<Wiring> {
     let list = |field: &str| result[field].as_array().cloned().unwrap_or_default();
     let at_node = |interface: &&Value| interface["sandbox"].as_str().is_none_or(str::is_empty);
     let interfaces = list("interfaces");
-    let links = interfaces.iter().filter(at_node).filter_map(|interface| interface["name"].as_str());
-    let link = links.filter(|name| name.starts_with("veth")).next_back();
+    let mut links = interfaces.iter().filter(at_node).filter_map(|interface| interface["name"].as_str());
+    let link = links.rfind(|name| name.starts_with("veth"));
     let link = link.with_context(|| format!("no link of the pod in {result}"))?.to_owned();
     let addresses = list("ips");
     let addresses = addresses.iter().filter_map(|ip| ip["address"].as_str()?.parse().ok()).collect();
