@@ -157,6 +157,7 @@ pub fn pod_rules(family: Family, unknown: UnknownPods) -> String {
         "    {ip} daddr @inside{digit} return
     ct direction reply return
     {ip} saddr @free{digit} return
+    ct status dnat ct original {ip} daddr @inside{digit} return
     {ip} saddr vmap @captured{digit}
     {ip} saddr @selected{digit} return
 "

@@ -238,6 +238,44 @@ fn answers_to_connections_from_outside_pass() {
     });
 }
 
+/// As kube-proxy has it: the destination that a pod asked for is the Service's, and where that leads is not the pod's choice.
+#[test]
+fn what_a_pod_sends_to_a_service_passes_wherever_the_service_is() {
+    alone(|_| {
+        let node = Node::new();
+        guard_apply(None, &input(UnknownPods::Hold)).unwrap();
+        let services = ["10.244.96.1", "fd00:10:244:96::1"];
+        let elsewhere = ["192.0.2.5", "2001:db8:5::5"];
+        let rules = |family: usize, table: &str, ip: &str| {
+            let (service, other, to) = (services[family], elsewhere[family], OUTSIDE[family]);
+            format!(
+                "table {table} services {{
+                   chain to {{
+                     type nat hook prerouting priority dstnat;
+                     {ip} daddr {{ {service}, {other} }} dnat to {to}
+                   }}
+                 }}\n"
+            )
+        };
+        let file = std::env::temp_dir().join(format!("egret-services-{}.nft", std::process::id()));
+        std::fs::write(&file, rules(0, "ip", "ip") + &rules(1, "ip6", "ip6")).unwrap();
+        run("nft", &format!("-f {}", file.display()));
+        std::fs::remove_file(&file).unwrap();
+        for family in [0, 1] {
+            let (pod, to) = (ALL[family], OUTSIDE[family]);
+            let to_service = frame(node.pod_mac, "tcp", (pod, 40000), (services[family], 443));
+            node.pods.send(&to_service).unwrap();
+            eventually(|| arrived(&node.outside, pod, to).then_some(()));
+            assert_eq!(
+                node.fate("tcp", pod, elsewhere[family], 443),
+                "captured",
+                "no Service of the cluster"
+            );
+            assert_eq!(node.fate("tcp", pod, to, 443), "captured", "the same host by its own address");
+        }
+    });
+}
+
 /// Routers and connections remember it for longer than we do.
 #[test]
 fn an_address_that_went_is_held_for_a_while() {

@@ -16,9 +16,9 @@ use crate::kubernetes::ControlPlane;
 use crate::pod::PodRequest;
 use crate::second::Second;
 use crate::state::{Paths, State, StoreKind};
-use crate::topology::{self, Topology};
+use crate::topology::{self, Cni, Proxy, Topology};
 use crate::up::Parts;
-use crate::{apply, down, fault, pod, programs, show, sniff, up};
+use crate::{apply, down, fault, pod, programs, rolling, show, sniff, up};
 
 /// The name of a lab, unless one is given.
 const NAME: &str = "lab";
@@ -51,6 +51,12 @@ pub enum LabCommand {
         /// Where its objects are; kubernetes needs what `make kubernetes` builds.
         #[arg(long, default_value = "directory")]
         store: StoreKind,
+        /// Wire pods by this CNI plugin with host-local, on every node [default: as the topology says]
+        #[arg(long, value_name = "PLUGIN")]
+        network: Option<Cni>,
+        /// Run a kube-proxy of this mode on every node [default: as the topology says]
+        #[arg(long, value_name = "MODE")]
+        proxy: Option<Proxy>,
     },
     /// Print the default topology.
     Topology,
@@ -128,6 +134,8 @@ pub enum LabCommand {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Restart the agents, one after the other, and then the controller, as a rolling update does; returns when all are ready.
+    Roll,
     /// Break a node or the API server's host, `control`, or mend it.
     Fault {
         /// The node, or `control`.
@@ -192,14 +200,19 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
     let default = if matches!(args.command, LabCommand::Demo(_)) { demo::NAME } else { NAME };
     let paths = Paths::of(args.name.as_deref().unwrap_or(default))?;
     match args.command {
-        LabCommand::Up { file, no_agents, no_sniffer, store } => {
+        LabCommand::Up { file, no_agents, no_sniffer, store, network, proxy } => {
             let text = match &file {
                 Some(file) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
                 None => topology::DEFAULT.to_owned(),
             };
             let place =
                 || file.as_ref().map_or("the default topology".to_owned(), |f| f.display().to_string());
-            let topology = Topology::parse(&text).with_context(place)?;
+            let mut topology = Topology::parse(&text).with_context(place)?;
+            for node in &mut topology.nodes {
+                node.plugins |= network.is_some();
+                node.cni = network.unwrap_or(node.cni);
+                node.proxy = proxy.unwrap_or(node.proxy);
+            }
             let parts = Parts { programs: !no_agents, sniffer: !no_sniffer, store };
             let state = up::up(&paths, topology, parts, &|step| eprintln!("lab {}: {step}", paths.name))
                 .with_context(|| {
@@ -260,6 +273,13 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
             let lock = paths.lock()?;
             let mut state = State::read(&paths)?;
             programs::restart_controller(&paths, &mut state, arguments)?;
+            drop(lock);
+            apply::wait(&paths, &state)?;
+        }
+        LabCommand::Roll => {
+            let lock = paths.lock()?;
+            let mut state = State::read(&paths)?;
+            rolling::roll(&paths, &mut state)?;
             drop(lock);
             apply::wait(&paths, &state)?;
         }

@@ -78,7 +78,17 @@ fn heal(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
     }
     state.write(paths)?;
     if node == kubernetes::HOST {
-        return if runs(state, "apiserver", node) { Ok(()) } else { kubernetes::start(paths, state) };
+        if !runs(state, "apiserver", node) {
+            kubernetes::start(paths, state)?;
+        }
+        if state.topology.has_proxies() && !runs(state, "controllers", node) {
+            kubernetes::start_controllers(paths, state)?;
+        }
+        return Ok(());
+    }
+    if !runs(state, "proxy", node) {
+        kubernetes::start_proxy(paths, state, node)?;
+        kubernetes::wait_proxy(state, node)?;
     }
     let lost = |role: &str| state.programs && !runs(state, role, node);
     let (agent, controller) = (lost("agent"), node == programs::controller_node(state) && lost("controller"));

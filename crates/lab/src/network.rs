@@ -218,6 +218,9 @@ fn bridge_mac(node: &Node) -> String {
 
 /// The pod network's part of a node: the bridge if it has one, and the masquerade.
 fn prepare_node(state: &State, node: &Node) -> Result<()> {
+    if node.plugins {
+        return Ok(());
+    }
     let netns = format!("{}-{}", state.name, node.name);
     if node.cni == Cni::Bridge {
         let mac = bridge_mac(node);

@@ -145,7 +145,10 @@ fn pod(request: &PodRequest, addresses: &[IpNet]) -> Value {
             "labels": request.labels, "annotations": annotations.unwrap_or_else(|| json!({})),
         },
         "spec": {"nodeName": request.node, "containers": [{"name": "main", "image": "lab"}]},
-        "status": {"phase": "Running", "podIP": addresses.first().map(IpNet::addr), "podIPs": ips},
+        "status": {
+            "phase": "Running", "podIP": addresses.first().map(IpNet::addr), "podIPs": ips,
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
     })
 }
 

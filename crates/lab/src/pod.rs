@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::second::Second;
 use crate::state::{Host, HostKind, Paths, PodHost, State};
 use crate::topology::{Cni, Node};
-use crate::{netns, network, tool};
+use crate::{netns, network, plugins, tool};
 
 /// The first host number given to a pod.
 const FIRST_HOST: usize = 10;
@@ -53,40 +53,47 @@ pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<
     if state.pod(&request.namespace, &request.name).is_some() {
         bail!("pod {}/{}: it is there already; `--rm` removes it", request.namespace, request.name);
     }
-    let addresses = free_addresses(state, &node)?;
     // A pod is a host by its own name; by both names if another host has that one.
     let host_name = match state.hosts.contains_key(&request.name) {
         false => request.name.clone(),
         true => format!("{}.{}", request.namespace, request.name),
     };
     let pod_netns = format!("{}-{host_name}", state.name);
-    let link = format!("veth{}", state.next_pod);
     let second_link = format!("second{}", state.next_pod);
-    let host = Host {
-        kind: HostKind::Pod,
-        netns: pod_netns.clone(),
-        addresses: addresses.iter().map(IpNet::addr).collect(),
-        ports: BTreeMap::new(),
-        pod: Some(PodHost {
-            namespace: request.namespace.clone(),
-            name: request.name.clone(),
-            node: node.name.clone(),
-            link: link.clone(),
-        }),
+    let mut wiring = match node.plugins {
+        true => Wiring::default(),
+        false => Wiring { link: format!("veth{}", state.next_pod), addresses: free_addresses(state, &node)? },
     };
     state.next_pod += 1;
-    state.hosts.insert(host_name.clone(), host);
-    state.write(paths)?;
+    let note = |state: &mut State, wiring: &Wiring| {
+        let host = Host {
+            kind: HostKind::Pod,
+            netns: pod_netns.clone(),
+            addresses: wiring.addresses.iter().map(IpNet::addr).collect(),
+            ports: BTreeMap::new(),
+            pod: Some(PodHost {
+                namespace: request.namespace.clone(),
+                name: request.name.clone(),
+                node: node.name.clone(),
+                link: wiring.link.clone(),
+            }),
+        };
+        state.hosts.insert(host_name.clone(), host);
+        state.write(paths)
+    };
+    note(state, &wiring)?;
 
-    let node_netns = format!("{}-{}", state.name, node.name);
     tool::ip_batch(&[format!("netns add {pod_netns}")])?;
     netns::write_sysctls(&pod_netns, &network::pod_sysctls())?;
-    tool::ip_batch(&[format!(
-        "link add eth0 netns {pod_netns} type veth peer name {link} netns {node_netns}"
-    )])?;
-    tool::ip_batch_in(&node_netns, &node_end(&node, &link, &addresses))?;
-    tool::ip_batch_in(&pod_netns, &pod_end(&node, &addresses))?;
+    match node.plugins {
+        true => {
+            wiring = plugins::add(paths, state, &node, &pod_netns)?;
+            note(state, &wiring)?;
+        }
+        false => hang(state, &node, &pod_netns, &wiring)?,
+    }
     if let Some(second) = &request.second {
+        let node_netns = format!("{}-{}", state.name, node.name);
         second.attach(&node_netns, &pod_netns, &second_link)?;
     }
     if let [program, arguments @ ..] = request.process.as_slice() {
@@ -96,7 +103,27 @@ pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<
         state.processes.push(process);
         state.write(paths)?;
     }
-    Objects::of(paths, state)?.write_pod(request, &addresses)
+    Objects::of(paths, state)?.write_pod(request, &wiring.addresses)
+}
+
+/// How a pod hangs on its node.
+#[derive(Clone, Debug, Default)]
+pub struct Wiring {
+    /// The node's end of its link.
+    pub link: String,
+    /// The pod's addresses, with the prefix length that they have in the pod.
+    pub addresses: Vec<IpNet>,
+}
+
+/// Hangs a pod on its node by the lab's own hand.
+fn hang(state: &State, node: &Node, pod_netns: &str, wiring: &Wiring) -> Result<()> {
+    let Wiring { link, addresses } = wiring;
+    let node_netns = format!("{}-{}", state.name, node.name);
+    tool::ip_batch(&[format!(
+        "link add eth0 netns {pod_netns} type veth peer name {link} netns {node_netns}"
+    )])?;
+    tool::ip_batch_in(&node_netns, &node_end(node, link, addresses))?;
+    tool::ip_batch_in(pod_netns, &pod_end(node, addresses))
 }
 
 /// Removes a pod: the object first, then its network and what runs in it.
@@ -113,6 +140,10 @@ pub fn remove(paths: &Paths, state: &mut State, namespace: &str, name: &str) -> 
     state.processes.retain(|p| !(p.role == "pod" && p.host == host_name));
     if let Some(pod) = &host.pod {
         let node_netns = format!("{}-{}", state.name, pod.node);
+        let node = state.topology.node(&pod.node)?;
+        if node.plugins && netns::exists(&host.netns) {
+            plugins::delete(paths, state, node, &host.netns)?;
+        }
         // The link is gone already if the namespace was removed behind our back.
         let _ = tool::ip_batch_in(&node_netns, &[format!("link del {}", pod.link)]);
     }
@@ -127,11 +158,7 @@ fn free_addresses(state: &State, node: &Node) -> Result<Vec<IpNet>> {
     let taken: BTreeSet<IpAddr> = state.hosts.values().flat_map(|h| h.addresses.iter().copied()).collect();
     let mut found = Vec::new();
     for network in &node.pod_networks {
-        let free = network
-            .hosts()
-            .filter(|a| *a != network.network())
-            .skip(FIRST_HOST - 1)
-            .find(|a| !taken.contains(a));
+        let free = pod_addresses(network).find(|a| !taken.contains(a));
         let free =
             free.with_context(|| format!("node {}: no free address in {network}; remove pods", node.name))?;
         let length = match node.cni {
@@ -141,6 +168,12 @@ fn free_addresses(state: &State, node: &Node) -> Result<Vec<IpNet>> {
         found.push(IpNet::new(free, length)?);
     }
     Ok(found)
+}
+
+/// The addresses of a node's part of the pod network that pods may have, in the order in which they are given out.
+pub fn pod_addresses(network: &IpNet) -> impl Iterator<Item = IpAddr> + use<> {
+    let nobodys = network.network();
+    network.hosts().filter(move |address| *address != nobodys).skip(FIRST_HOST - 1)
 }
 
 fn node_end(node: &Node, link: &str, addresses: &[IpNet]) -> Vec<String> {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
-    /// What it is: `controller`, `agent`, `sniffer`, `apiserver` or `pod`.
+    /// What it is: `controller`, `agent`, `sniffer`, `apiserver`, `controllers` (of Kubernetes), `proxy` or `pod`.
     pub role: String,
     /// The lab host whose network namespace it is in.
     pub host: String,

@@ -14,7 +14,7 @@ use crate::state::{Paths, State, StoreKind};
 use crate::{kubernetes, wait};
 
 /// How long everybody may take to become ready.
-const READY: Duration = Duration::from_secs(30);
+pub const READY: Duration = Duration::from_secs(30);
 /// Lines of a log that are shown when something fails.
 const TAIL: usize = 12;
 
@@ -100,7 +100,12 @@ fn store(paths: &Paths, state: &State, agent_of: Option<&str>) -> Vec<String> {
         StoreKind::Directory => vec!["--store".to_owned(), paths.store().display().to_string()],
         StoreKind::Kubernetes => {
             let kubeconfig = kubernetes::kubeconfig(paths, agent_of).display().to_string();
-            vec!["--store".to_owned(), "kubernetes".to_owned(), "--kubeconfig".to_owned(), kubeconfig]
+            let mut words = vec!["--store".to_owned(), "kubernetes".to_owned()];
+            words.extend(["--kubeconfig".to_owned(), kubeconfig]);
+            if state.topology.has_proxies() {
+                words.extend(["--inside".to_owned(), kubernetes::SERVICES.to_owned()]);
+            }
+            words
         }
     }
 }
@@ -169,7 +174,8 @@ pub fn logs(state: &State) -> String {
     text
 }
 
-fn answers_ready(paths: &Paths, role: &str, host: &str) -> bool {
+/// The program at this socket says that it is ready.
+pub fn answers_ready(paths: &Paths, role: &str, host: &str) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = UnixStream::connect(paths.socket(role, host))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;

@@ -59,6 +59,11 @@ impl Paths {
         self.root.join("run").join(format!("copy-{node}.json"))
     }
 
+    /// Where host-local notes the addresses that a node's pods have.
+    pub fn cni(&self, node: &str) -> PathBuf {
+        self.root.join("cni").join(node)
+    }
+
     /// Where the lab's own bpffs is mounted.
     pub fn bpf(&self) -> PathBuf {
         self.root.join("bpf")

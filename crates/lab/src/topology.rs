@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,12 @@ pub struct Node {
     /// What happens to packets of pods to the outside when nobody steers them.
     #[serde(default)]
     pub masquerade: Masquerade,
+    /// The CNI plugins make `cni` and `masquerade`, not the lab.
+    #[serde(default)]
+    pub plugins: bool,
+    /// The kube-proxy on the node. Only a lab whose store is Kubernetes can have one.
+    #[serde(default)]
+    pub proxy: Proxy,
     /// Labels of the Node object.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -63,7 +70,7 @@ pub struct Node {
 }
 
 /// How pods hang on a node.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Cni {
     /// A veth per pod with a host route.
@@ -84,6 +91,30 @@ pub enum Masquerade {
     Nftables,
     /// Nobody.
     None,
+}
+
+/// How a node's kube-proxy works, if it has one.
+#[derive(Serialize, Deserialize, ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Proxy {
+    /// There is none: Services have no addresses.
+    #[default]
+    None,
+    /// By rules of iptables.
+    Iptables,
+    /// By rules of nft.
+    Nftables,
+}
+
+impl Proxy {
+    /// As `--proxy-mode` has it; `None` without a proxy.
+    pub fn mode(self) -> Option<&'static str> {
+        match self {
+            Proxy::None => None,
+            Proxy::Iptables => Some("iptables"),
+            Proxy::Nftables => Some("nftables"),
+        }
+    }
 }
 
 /// The router's addresses on the three networks, with prefix length.
@@ -196,6 +227,11 @@ impl Topology {
         let router = router.underlay.iter().chain(&router.wire).chain(&router.farnet).map(|a| ("router", a));
         let outside = self.outside.iter().flat_map(|o| o.addresses.iter().map(|a| (o.name.as_str(), a)));
         nodes.chain(router).chain(outside).chain(self.control.iter().map(|a| ("control", a)))
+    }
+
+    /// A node has a kube-proxy.
+    pub fn has_proxies(&self) -> bool {
+        self.nodes.iter().any(|node| node.proxy != Proxy::None)
     }
 
     /// The node of that name.

@@ -33,6 +33,10 @@ pub fn up(paths: &Paths, topology: Topology, parts: Parts, say: &dyn Fn(&str)) -
     ensure!(nix::unistd::geteuid().is_root(), "the lab makes network namespaces: run it as root");
     let _lock = paths.lock()?;
     remove(paths)?;
+    ensure!(
+        parts.store == StoreKind::Kubernetes || !topology.has_proxies(),
+        "proxy: a kube-proxy asks an API server; add --store kubernetes"
+    );
     let mut state = State {
         name: paths.name.clone(),
         topology,
@@ -73,6 +77,7 @@ pub fn up(paths: &Paths, topology: Topology, parts: Parts, say: &dyn Fn(&str)) -
         }
         programs::wait_all_ready(paths, &state)?;
     }
+    kubernetes::start_proxies(paths, &mut state)?;
     if parts.sniffer && crate::sniff::report(paths, Duration::from_secs(5)).is_err() {
         let log = state.processes.iter().find(|p| p.role == "sniffer").map(|p| p.log_tail(20));
         bail!("the sniffer does not answer:\n{}", log.unwrap_or_default());

@@ -29,6 +29,8 @@ pub struct Intent {
     pub address: Option<IpAddr>,
     /// What happens while no gateway can carry the packets.
     pub when_unavailable: WhenUnavailable,
+    /// Ports of the address by which others reach the object's pods, in host byte order. They are nobody's to lease.
+    pub frontends: BTreeSet<u16>,
     /// What of the object is not in force, although the rest is.
     pub remarks: Vec<Fault>,
 }

@@ -1,5 +1,7 @@
 //! Egret's own resources as intents.
 
+use std::collections::BTreeSet;
+
 use egret_api::{
     AddressRange, ClusterEgressPolicySpec, Destination, EgressPolicySpec, EgressPoolSpec, Kind, Object,
     ObjectKey, Port, Protocol,
@@ -87,7 +89,16 @@ fn read(
     let address = address.and_then(|a| faults.take(read_address(a, "spec.address")));
     let pool = ObjectKey { kind: Kind::EgressPool, namespace: String::new(), name: pool.to_owned() };
     let (pods, pool) = (pods.into_iter().collect(), Some(pool));
-    faults.or(Some(Intent { rank, pods, traffic, pool, address, when_unavailable, remarks: Vec::new() }))
+    faults.or(Some(Intent {
+        rank,
+        pods,
+        traffic,
+        pool,
+        address,
+        when_unavailable,
+        frontends: BTreeSet::new(),
+        remarks: Vec::new(),
+    }))
 }
 
 fn destination(faults: &mut Faults, d: &Destination, field: &str) -> Option<Traffic> {

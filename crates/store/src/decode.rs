@@ -204,7 +204,7 @@ pub(crate) fn forget_unread(kind: Kind, value: &mut Value) {
         }
         Kind::Namespace => keep("status", &["phase"]),
         Kind::Service => {
-            keep("spec", &["type", "selector", "loadBalancerIP", "loadBalancerClass"]);
+            keep("spec", &["type", "selector", "ports", "loadBalancerIP", "loadBalancerClass"]);
             keep("status", &["loadBalancer", "conditions"]);
         }
         _ => {}

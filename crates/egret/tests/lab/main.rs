@@ -6,6 +6,7 @@
 mod api_server;
 mod applications;
 mod attackers;
+mod cluster;
 mod diagnosis;
 mod dialects;
 mod exchange;

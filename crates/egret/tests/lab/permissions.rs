@@ -22,7 +22,9 @@ const CONTROL: &str = "control: [172.16.0.253/24, \"fd00:0:0:1::fd/64\"]\n";
 const SOON: Duration = Duration::from_secs(40);
 
 impl Lab {
-    fn kubectl(&self, arguments: &[&str]) -> String {
+    /// Runs kubectl on the lab's API server, and returns what it printed.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
         self.egret(&[&["kubectl"], arguments].concat())
     }
 
@@ -41,8 +43,9 @@ impl Lab {
         all["items"].as_array().unwrap().iter().filter(of).map(text).collect()
     }
 
+    /// Tries again until it succeeds.
     #[track_caller]
-    fn until<T>(&self, what: &str, attempt: impl Fn() -> Result<T, String>) -> T {
+    pub fn until<T>(&self, what: &str, attempt: impl Fn() -> Result<T, String>) -> T {
         let deadline = Instant::now() + SOON;
         loop {
             match attempt() {

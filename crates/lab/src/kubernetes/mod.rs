@@ -5,6 +5,7 @@ mod identity;
 mod install;
 mod people;
 mod program;
+mod proxy;
 mod server;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use alone::{Alone, helm};
 pub use identity::kubeconfig;
 pub use install::{INSTALLATION, agent_capabilities, install, installation};
 pub use program::program;
+pub use proxy::{SERVICES, start_controllers, start_proxies, start_proxy, wait_proxy};
 pub use server::start;
 
 /// The name of the API server's host.

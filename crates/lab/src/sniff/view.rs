@@ -13,6 +13,7 @@ use egret_store::Directory;
 use super::conntrack::{self, Connections};
 use super::judge::{Expectation, Origin, Witness};
 use super::packet::Flow;
+use crate::kubernetes;
 use crate::manifest;
 use crate::reader::{self, Reader, View};
 use crate::state::{Paths, State, StoreKind};
@@ -25,6 +26,8 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 #[derive(Clone, Default)]
 pub struct History {
     moments: VecDeque<Arc<Moment>>,
+    /// What is inside besides nodes and pods.
+    settings: ClusterSettings,
 }
 
 /// The store at one moment.
@@ -35,6 +38,8 @@ struct Moment {
     /// Everything as each node last had it in force: a policy binds a node only from then on.
     in_force: BTreeMap<String, Arc<World>>,
     egress: BTreeMap<IpAddr, Ports>,
+    /// Where Services are reached from outside: what comes from there is their answer.
+    frontends: BTreeSet<(IpAddr, u16)>,
 }
 
 struct Ports {
@@ -46,6 +51,7 @@ impl History {
     fn add(&mut self, now: SystemTime, view: View) {
         let mut in_force = self.moments.back().map(|m| m.in_force.clone()).unwrap_or_default();
         let (mut seen, mut egress) = (BTreeSet::new(), BTreeMap::new());
+        let mut frontends = BTreeSet::new();
         for object in &view.snapshot.objects {
             match &**object {
                 Object::EgressNode(node) => {
@@ -59,13 +65,16 @@ impl History {
                     let blocks = record.spec.leases.iter().map(|l| l.first_port).collect();
                     egress.insert(address, Ports { block_size: record.spec.block_size, blocks });
                 }
+                Object::Service(service) => {
+                    frontends.extend(reached_at(&serde_json::to_value(service).unwrap_or_default()))
+                }
                 _ => {}
             }
         }
         let objects = view.snapshot.objects.iter().map(|object| Object::clone(object));
         let wanted = Arc::new(World::from_objects(objects));
         in_force.extend(seen.into_iter().map(|node| (node, Arc::clone(&wanted))));
-        self.moments.push_back(Arc::new(Moment { since: now, wanted, in_force, egress }));
+        self.moments.push_back(Arc::new(Moment { since: now, wanted, in_force, egress, frontends }));
         // The oldest that still counts is the last from before the time that is remembered.
         let start = now.checked_sub(REMEMBERED).unwrap_or(SystemTime::UNIX_EPOCH);
         while self.moments.get(1).is_some_and(|second| second.since <= start) {
@@ -80,18 +89,21 @@ impl History {
     }
 
     fn leased(&self, time: SystemTime, address: IpAddr, port: Option<u16>) -> Option<bool> {
+        if port.is_some_and(|port| self.from(time).any(|m| m.frontends.contains(&(address, port)))) {
+            return Some(true);
+        }
         let records = self.from(time).filter_map(|m| m.egress.get(&address));
         records.map(|ports| port.is_none_or(|port| ports.hold(port))).reduce(|one, other| one || other)
     }
 
     fn expectation(&self, time: SystemTime, node: &str, origin: &Origin, protocol: u8) -> Expectation {
-        let says = |moment: &Moment| expect(&moment.wanted, origin, protocol);
+        let says = |moment: &Moment| expect(&moment.wanted, &self.settings, origin, protocol);
         let (Some(then), Some(now)) = (self.from(time).next(), self.moments.back()) else {
             return Expectation::UnknownPod;
         };
         // What was said of the pod as soon as anything was: of a pod that nobody knows yet, nothing may leave.
         let known = self.from(time).map(says).find(|said| *said != Expectation::UnknownPod);
-        let at_node = then.in_force.get(node).map(|world| expect(world, origin, protocol));
+        let at_node = then.in_force.get(node).map(|world| expect(world, &self.settings, origin, protocol));
         match (says(now), known, at_node) {
             (Expectation::Egress(_), Some(Expectation::Ordinary), _) => Expectation::Ordinary,
             // The node had not heard of the policy: it bound nobody there.
@@ -107,9 +119,21 @@ impl Ports {
     }
 }
 
-fn expect(world: &World, origin: &Origin, protocol: u8) -> Expectation {
+/// The addresses and ports at which a Service is reached from outside.
+fn reached_at(service: &serde_json::Value) -> Vec<(IpAddr, u16)> {
+    let list = |pointer: &str| {
+        service.pointer(pointer).and_then(|list| list.as_array().cloned()).unwrap_or_default()
+    };
+    let ports: Vec<u16> =
+        list("/spec/ports").iter().filter_map(|port| u16::try_from(port["port"].as_u64()?).ok()).collect();
+    let given = list("/status/loadBalancer/ingress").into_iter();
+    let given = given.filter_map(|ingress| ingress["ip"].as_str()?.parse::<IpAddr>().ok());
+    given.flat_map(|address| ports.iter().map(move |port| (address, *port)).collect::<Vec<_>>()).collect()
+}
+
+fn expect(world: &World, settings: &ClusterSettings, origin: &Origin, protocol: u8) -> Expectation {
     let to = egret_plan::Packet { address: origin.destination, protocol, port: origin.destination_port };
-    match expected_source(world, &ClusterSettings::default(), origin.source, to) {
+    match expected_source(world, settings, origin.source, to) {
         Expected::UnknownPod => Expectation::UnknownPod,
         Expected::Ordinary | Expected::EgressOrOrdinary(_) => Expectation::Ordinary,
         Expected::Egress(address) => Expectation::Egress(Some(address)),
@@ -134,7 +158,10 @@ impl Facts {
     /// # Errors
     /// When the store cannot be watched.
     pub fn follow(paths: &Paths, state: &State, namespaces: BTreeMap<String, String>) -> Result<Facts> {
-        let shared = Arc::new(Mutex::new(History::default()));
+        let services = state.topology.has_proxies().then_some(kubernetes::SERVICES);
+        let inside = services.into_iter().filter_map(|net| net.parse().ok()).collect();
+        let history = History { settings: ClusterSettings { inside }, ..History::default() };
+        let shared = Arc::new(Mutex::new(history));
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (paths_, state_, writer) = (paths.clone(), state.clone(), Arc::clone(&shared));
         std::thread::Builder::new().name("store".to_owned()).spawn(move || {
@@ -345,5 +372,18 @@ mod tests {
             [Some(true), Some(false), Some(true)]
         );
         assert_eq!(history.leased(at(12), "10.10.0.99".parse().unwrap(), Some(1500)), None);
+    }
+
+    #[test]
+    fn what_comes_from_where_a_service_is_reached_is_its_answer() {
+        let service = json!({
+            "metadata": {"name": "sip", "namespace": "telephony"},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 1100}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "10.10.0.40"}]}},
+        });
+        let mut history = History::default();
+        history.add(at(10), snapshot("a", vec![Kind::Service.decode(service).unwrap()]));
+        let leased = |port| history.leased(at(12), "10.10.0.40".parse().unwrap(), Some(port));
+        assert_eq!([leased(1100), leased(1101)], [Some(true), None]);
     }
 }

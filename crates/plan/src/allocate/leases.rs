@@ -1,7 +1,7 @@
 //! Whose the ports of an address are. A block goes to a node that needs it and comes back only when its flows
 //! are gone and the quarantine has passed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use egret_api::{EgressAddressSpec, Lease, PortSettings};
@@ -26,6 +26,8 @@ pub(crate) struct Ports<'a> {
     pub settings: &'a PortSettings,
     /// The first of them.
     pub first: u16,
+    /// Ports by which a Service is reached at the address: a block with one of them is nobody's.
+    pub frontends: &'a BTreeSet<u16>,
 }
 
 /// The leases of one address.
@@ -48,8 +50,9 @@ pub(crate) fn lease(
     ports: &Ports,
     now: Timestamp,
 ) -> Leased {
-    let Ports { settings: ports, first: lowest } = *ports;
+    let Ports { settings: ports, first: lowest, frontends } = *ports;
     let block_size = block_size(before, ports);
+    let spared: BTreeSet<u16> = frontends.iter().map(|port| port - port % block_size).collect();
     let old = before.map(|r| r.leases.as_slice()).unwrap_or_default();
     let mut leases: BTreeMap<u16, Lease> = BTreeMap::new();
     for lease in old.iter().filter(|l| l.first_port >= lowest && l.first_port % block_size == 0) {
@@ -67,6 +70,11 @@ pub(crate) fn lease(
         let report = world.reports().get(&lease.node).and_then(|r| r.ports.get(&address));
         world.nodes().contains_key(&lease.node) && report.is_some_and(|p| p.busy_blocks.contains(first))
     });
+    // A Service got the port later: flows of the block end as they would, and new ones have another.
+    for lease in leases.values_mut().filter(|l| l.released.is_none() && spared.contains(&l.first_port)) {
+        lease.released = Some(Time(now));
+        wake = [wake, now.checked_add(QUARANTINE).ok()].into_iter().flatten().min();
+    }
     let most = usize::from(ports.max_blocks).clamp(1, MAX_BLOCKS);
     let first = usize::from(ports.initial_blocks).clamp(1, most);
     let mut users: Vec<Tenant> = (users.iter())
@@ -85,7 +93,7 @@ pub(crate) fn lease(
             }
         }
     }
-    let mut blocks = Blocks { leases, lowest, block_size, revision: revision.saturating_add(1), now };
+    let mut blocks = Blocks { leases, lowest, block_size, spared, revision: revision.saturating_add(1), now };
     // Every node gets one block before any gets a second.
     for share in 1..=users.iter().map(|user| user.wanted).max().unwrap_or(0) {
         for user in users.iter_mut().filter(|user| user.wanted >= share && user.held < share) {
@@ -123,6 +131,8 @@ struct Blocks {
     leases: BTreeMap<u16, Lease>,
     lowest: u16,
     block_size: u16,
+    /// Blocks that nobody gets.
+    spared: BTreeSet<u16>,
     revision: u64,
     now: Timestamp,
 }
@@ -130,12 +140,16 @@ struct Blocks {
 impl Blocks {
     /// Gives a node one more block: one that it just gave back, else the first free one. False if there is none.
     fn give(&mut self, node: &str) -> bool {
-        if let Some(own) = self.leases.values_mut().find(|l| l.node == node && l.released.is_some()) {
+        let spared = &self.spared;
+        let given_back =
+            |l: &&mut Lease| l.node == node && l.released.is_some() && !spared.contains(&l.first_port);
+        if let Some(own) = self.leases.values_mut().find(given_back) {
             own.released = None;
             return true;
         }
         let first = self.block_size.max(self.lowest);
-        let free = (first..=u16::MAX).step_by(self.block_size.into()).find(|p| !self.leases.contains_key(p));
+        let open = |first: &u16| !self.leases.contains_key(first) && !self.spared.contains(first);
+        let free = (first..=u16::MAX).step_by(self.block_size.into()).find(open);
         if let Some(first_port) = free {
             let lease = Lease { node: node.to_owned(), first_port, revision: self.revision, released: None };
             self.leases.insert(first_port, lease);

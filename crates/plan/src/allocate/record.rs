@@ -1,6 +1,6 @@
 //! The record of one address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use egret_api::{EgressAddressSpec, Kind, Mode, PortSettings, Timeouts};
@@ -69,7 +69,9 @@ pub(crate) fn decide(
         (None, None) => PortSettings::default(),
     };
     let first = if node_address { OWN_PORTS } else { SHARED_PORTS };
-    let leased = leases::lease(world, address, before, &users, &Ports { settings: &ports, first }, now);
+    let frontends = uses.map(|u| frontends(world, u)).unwrap_or_default();
+    let ports_to_lease = Ports { settings: &ports, first, frontends: &frontends };
+    let leased = leases::lease(world, address, before, &users, &ports_to_lease, now);
     let left = uses.is_none() && before.is_some_and(|before| is_of_others(world, before));
     if uses.is_none() && leased.leases.is_empty() || left {
         return Decided { written: before.is_none(), ..Decided::default() };
@@ -130,6 +132,12 @@ fn of_first_policy<'a>(world: &'a World, uses: &Use) -> Option<&'a Pool> {
         let intent = world.policies().get(&rank.key)?.meaning.as_ref().ok()?;
         claims::pool(world, intent.pool.as_ref()?).ok()
     })
+}
+
+/// Ports by which Services are reached at an address that their pods leave by.
+fn frontends(world: &World, uses: &Use) -> BTreeSet<u16> {
+    let intents = uses.ranks.iter().filter_map(|rank| world.policies().get(&rank.key)?.meaning.as_ref().ok());
+    intents.flat_map(|intent| intent.frontends.iter().copied()).collect()
 }
 
 /// The nodes on which pods use an address, by name.

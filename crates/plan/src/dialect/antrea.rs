@@ -1,5 +1,7 @@
 //! `crd.antrea.io`: Egress and ExternalIPPool.
 
+use std::collections::BTreeSet;
+
 use egret_api::antrea::{Egress, ExternalIpPoolSpec, IpRange};
 use egret_api::{Kind, Object, ObjectKey, PortSettings, Reason, Timeouts};
 
@@ -48,7 +50,16 @@ pub(crate) fn egress(rank: Rank, egress: &Egress) -> Result<Intent, Vec<Fault>> 
     });
     let pods = pods.into_iter().collect();
     let when_unavailable = when_unavailable(&egress.metadata, &mut faults);
-    faults.or(Some(Intent { rank, pods, traffic: everywhere(), pool, address, when_unavailable, remarks }))
+    faults.or(Some(Intent {
+        rank,
+        pods,
+        traffic: everywhere(),
+        pool,
+        address,
+        when_unavailable,
+        frontends: BTreeSet::new(),
+        remarks,
+    }))
 }
 
 /// What is given once, or as a list of one, with the field that gives it. The dialect has lists in its schema, and

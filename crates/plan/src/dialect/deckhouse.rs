@@ -142,6 +142,7 @@ pub(crate) fn policy(rank: Rank, policy: &EgressGatewayPolicy) -> Result<Intent,
         pool: Some(pool),
         address: None,
         when_unavailable,
+        frontends: BTreeSet::new(),
         remarks: Vec::new(),
     }))
 }

@@ -1,10 +1,10 @@
 //! kube-vip: a Service of type LoadBalancer whose annotations say that its pods leave by its address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use egret_api::is_own_condition;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
 
@@ -59,7 +59,22 @@ pub(crate) fn service(rank: Rank, service: &Service) -> Option<Result<Intent, Ve
     let when_unavailable = when_unavailable(metadata, &mut faults);
     let pods = pods.into_iter().collect();
     let remarks = remarks.0;
-    Some(faults.or(Some(Intent { rank, pods, traffic, pool: None, address, when_unavailable, remarks })))
+    let frontends = frontends(spec);
+    Some(faults.or(Some(Intent {
+        rank,
+        pods,
+        traffic,
+        pool: None,
+        address,
+        when_unavailable,
+        frontends,
+        remarks,
+    })))
+}
+
+/// The ports by which the Service is reached at its address.
+fn frontends(spec: &ServiceSpec) -> BTreeSet<u16> {
+    spec.ports.iter().flatten().filter_map(|port| u16::try_from(port.port).ok()).collect()
 }
 
 /// The address by which the Service's pods leave, as kube-vip finds it: what the annotation asks for; else what

@@ -73,6 +73,7 @@ pub(crate) fn egress(rank: Rank, egress: &Egress) -> Result<Intent, Vec<Fault>> 
         pool: None,
         address,
         when_unavailable,
+        frontends: BTreeSet::new(),
         remarks: remarks.0,
     }))
 }
