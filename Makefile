@@ -8,12 +8,13 @@
 # make manifests   deploy/egret.yaml and the chart's definitions, after the chart or a resource has changed
 # make image   a container image as an OCI layout in out/image
 # make mutants   bugs planted in the kernel's programs: each must fail a test
+# make size   what one agent needs beside 5,000 nodes and 100,000 pods in a real API server (NODES and PODS say how many)
 # make bench  ratios against plain routing and against the rule sets of other systems
 # All need root and Debian; each installs what it lacks.
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test fuzz sequences mutants bench lint manifests image kubernetes tools
+.PHONY: demo test fuzz sequences mutants size bench lint manifests image kubernetes tools
 
 STORE ?= directory
 DIALECT ?=
@@ -40,6 +41,13 @@ sequences: tools
 
 mutants: tools
 	scripts/mutants
+
+NODES ?= 5000
+PODS ?= 100000
+
+# As it is shipped: a build for tests is larger than all it holds. It takes some minutes, most of them to make the pods.
+size: tools kubernetes
+	EGRET_NODES=$(NODES) EGRET_PODS=$(PODS) cargo test --locked --release -p egret --test size -- --nocapture
 
 lint: tools
 	cargo fmt --all --check

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use egret_api::{Kind, Modes, ObjectKey};
+use egret_api::{EgressNode, EgressNodeSpec, Kind, Modes, Object, ObjectKey};
 use egret_datapath::{Attach, Links, Prober};
 use egret_plan::tables::UnknownPods;
 use egret_plan::{ClusterSettings, Steering};
@@ -36,7 +36,7 @@ use egret_status::Listen;
 use egret_store::{Access, Directory, Kubernetes, Recorder, Scope, Source, Store, StoreError};
 use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::links::LinkProbes;
 use crate::liveness::Verdict;
@@ -160,6 +160,9 @@ async fn clean(options: &Options) -> anyhow::Result<()> {
 async fn forget(options: Options, insist: Option<&Metrics>) -> anyhow::Result<()> {
     async fn delete(recorder: impl Recorder, node: &str, insist: Option<&Metrics>) -> anyhow::Result<()> {
         let key = ObjectKey { kind: Kind::EgressNode, namespace: String::new(), name: node.to_owned() };
+        // Else others would take its end for a mistake. What cannot be written can be removed all the same.
+        let last = Object::EgressNode(Box::new(EgressNode::new(node, EgressNodeSpec::default())));
+        drop(recorder.write_record(&last).await);
         match insist {
             Some(metrics) => again(metrics, async || recorder.delete_record(&key).await).await,
             None => recorder.delete_record(&key).await?,
@@ -216,11 +219,12 @@ async fn work<S: Store + 'static>(
     let (pods, pods_receiver) = watch::channel(PodAddresses::default());
     let (probes, probes_receiver) = watch::channel(BTreeMap::new());
     let (records, records_receiver) = watch::channel(None);
+    let lost = Arc::new(Notify::new());
     let (links_sender, links_receiver) = watch::channel(None);
     let (verdict_sender, verdict) = watch::channel(Verdict::default());
     let (link_probes, link_probes_receiver) = watch::channel(LinkProbes::new());
     let (working_sender, working) = watch::channel(BTreeSet::new());
-    tokio::spawn(report::write(options.node.clone(), store.recorder(), records_receiver));
+    tokio::spawn(report::write(options.node.clone(), store.recorder(), records_receiver, lost.clone()));
     objects::follow(store, batches);
     let place = Place { underlay_address, overlay: start::OVERLAY.to_owned() };
     tokio::spawn(surroundings::follow(links, place, pods_receiver, links_sender));
@@ -244,6 +248,7 @@ async fn work<S: Store + 'static>(
         probes,
         link_probes,
         records,
+        lost,
     };
     main_loop::run(node, channels, &metrics).await
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use egret_api::EgressNodeSpec;
 use egret_datapath::LinkSnapshot;
 use egret_store::Changes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -43,6 +44,8 @@ pub(crate) struct Channels {
     /// Links to be tried.
     pub link_probes: watch::Sender<LinkProbes>,
     pub records: watch::Sender<Option<EgressNodeSpec>>,
+    /// Rung when somebody else has removed this node's record.
+    pub lost: Arc<Notify>,
 }
 
 /// Runs for as long as the other tasks do.
@@ -91,6 +94,9 @@ pub(crate) async fn run<K: Kernel>(
             batch = channels.batches.recv() => {
                 let (mut batch, mut news) = (batch, false);
                 while let Some(next) = batch {
+                    if next.lost.contains(&node.own_record()) {
+                        channels.lost.notify_one();
+                    }
                     news |= node.objects(next);
                     batch = channels.batches.try_recv().ok();
                 }

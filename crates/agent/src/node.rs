@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use egret_api::Modes;
+use egret_api::{Kind, Modes, ObjectKey};
 use egret_datapath::{LinkSnapshot, Role};
 use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
 use egret_plan::{Affected, ClusterSettings, NodePlan, Steering, World};
@@ -157,6 +157,12 @@ impl<K: Kernel> Node<K> {
         let news = self.digests != digests || self.affected != Affected::Nothing;
         self.digests = digests;
         news
+    }
+
+    /// The key of this node's record.
+    pub(crate) fn own_record(&self) -> ObjectKey {
+        let name = self.setup.node.clone();
+        ObjectKey { kind: Kind::EgressNode, namespace: String::new(), name }
     }
 
     /// The interfaces changed. Programs are attached at once, before it is known whose links these are.

@@ -1,20 +1,22 @@
 //! What this node tells the others: its EgressNode record, written when it differs enough.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use egret_api::{EgressNode, EgressNodeSpec, Object, PortUse, Wire};
 use egret_plan::LocalWire;
 use egret_plan::tables::Mac;
 use egret_store::Recorder;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::kernel::Kernel;
 use crate::node::Node;
 
-/// A write that failed is tried again after this.
+/// A write that failed is tried again after this, and after twice as long each time.
 const AGAIN: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(16);
 /// That this node has seen what others wrote is news to people only: it is told so long after the last write, or with
 /// other news.
 const SEEN: Duration = Duration::from_millis(200);
@@ -86,15 +88,24 @@ fn only_seen(old: &EgressNodeSpec, new: &EgressNodeSpec) -> bool {
     !differs(old, &EgressNodeSpec { observed_objects, observed_addresses, ..new.clone() })
 }
 
-/// Writes the newest record until nobody makes new ones. Nothing else waits for it.
+/// Writes the newest record until nobody makes new ones, and the same again when somebody has removed it. Nothing else
+/// waits for it.
 pub(crate) async fn write(
     node: String,
     recorder: impl Recorder,
     mut records: watch::Receiver<Option<EgressNodeSpec>>,
+    lost: Arc<Notify>,
 ) {
+    let mut pause = AGAIN;
     let mut written: Option<(EgressNodeSpec, Instant)> = None;
     let boot_id = boot_id();
-    while records.changed().await.is_ok() {
+    loop {
+        tokio::select! {
+            changed = records.changed() => if changed.is_err() {
+                return;
+            },
+            () = lost.notified() => written = None,
+        }
         loop {
             let Some(spec) = records.borrow_and_update().clone() else { break };
             let spec = EgressNodeSpec { boot_id: boot_id.clone(), ..spec };
@@ -110,10 +121,11 @@ pub(crate) async fn write(
             }
             let object = Object::EgressNode(Box::new(EgressNode::new(&node, spec.clone())));
             match recorder.write_record(&object).await {
-                Ok(()) => written = Some((spec, Instant::now())),
+                Ok(()) => (written, pause) = (Some((spec, Instant::now())), AGAIN),
                 Err(error) => {
                     tracing::warn!("the node's record is not written: {error}");
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(pause).await;
+                    pause = LAST.min(pause * 2);
                 }
             }
         }
@@ -178,7 +190,8 @@ mod tests {
     #[tokio::test]
     async fn what_was_seen_is_told_with_other_news_or_a_little_later_and_all_else_at_once() {
         let (recorder, (sender, receiver)) = (Counted::default(), watch::channel(None));
-        let task = tokio::spawn(write("node-1".into(), recorder.clone(), receiver));
+        let lost = Arc::new(Notify::new());
+        let task = tokio::spawn(write("node-1".into(), recorder.clone(), receiver, lost.clone()));
         let written = async |count: usize| {
             let deadline = Instant::now() + Duration::from_secs(5);
             loop {
@@ -190,6 +203,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
+        let records_of = |spec: EgressNodeSpec| EgressNodeSpec { boot_id: boot_id(), ..spec };
         let seen =
             |digest: &str, flows| EgressNodeSpec { observed_addresses: digest.into(), ..spec(flows, &[]) };
         let begun = Instant::now();
@@ -203,8 +217,10 @@ mod tests {
         let records = written(2).await;
         assert_eq!((records[1].observed_addresses.as_str(), records[1].ports["192.0.2.1"].flows), ("d", 100));
         sender.send_replace(Some(seen("e", 100)));
-        assert_eq!(written(3).await[2], EgressNodeSpec { boot_id: boot_id(), ..seen("e", 100) });
+        assert_eq!(written(3).await[2], records_of(seen("e", 100)));
         assert!(begun.elapsed() >= SEEN, "only that it was seen is no haste");
+        lost.notify_one();
+        assert_eq!(written(4).await[3], records_of(seen("e", 100)), "somebody removed it");
         task.abort();
     }
 

@@ -5,6 +5,7 @@
 
 mod complaints;
 mod events;
+mod failing;
 mod metrics;
 mod pass;
 mod rivals;

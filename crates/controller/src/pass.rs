@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::complaints::Complaints;
 use crate::events::{self, Told};
+use crate::failing::Failing;
 use crate::metrics::Metrics;
 use crate::rivals::{Rivals, earlier};
 
@@ -33,6 +34,10 @@ pub(crate) struct Controller {
     published: BTreeMap<String, Mode>,
     complaints: Complaints,
     rivals: Rivals,
+    /// What could not be written.
+    failing: Failing,
+    /// Records that somebody else removed.
+    lost: BTreeSet<ObjectKey>,
     /// What people were told of by events.
     events: Told,
     stale_statuses: BTreeSet<ObjectKey>,
@@ -61,6 +66,8 @@ impl Controller {
             records: BTreeMap::new(),
             complaints: Complaints::default(),
             rivals: Rivals::default(),
+            failing: Failing::default(),
+            lost: BTreeSet::new(),
             events: Told::default(),
             stale_statuses: BTreeSet::new(),
             read: Progress::default(),
@@ -83,6 +90,7 @@ impl Controller {
         self.stale_statuses = changes.stale_statuses;
         // Where a system is not on, its objects are its own.
         self.stale_statuses.retain(|key| self.world.mode(key.kind) == Mode::On);
+        self.lost = changes.lost;
         self.read =
             Progress { observed_objects: changes.objects_digest, addresses: changes.addresses_digest };
     }
@@ -129,10 +137,11 @@ impl Controller {
 
         let (mut writes, mut published, mut later) = (Writes::default(), Writes::default(), None);
         // Before all else: what an address is given for must be captured, and what is captured be given an address.
-        self.publish(recorder, &mut published).await;
+        self.publish(recorder, now, &mut published).await;
         self.write_addresses(recorder, now, &mut writes).await;
         let unchanged = writes.count + published.count == 0;
-        if writes.failures == 0 {
+        // What waits for its turn has failed before.
+        if writes.failures + writes.postponed == 0 {
             later = self.write_statuses(recorder, now, &mut writes).await;
             for event in self.events.tell(news) {
                 // Of what is at fault the log says more already.
@@ -142,7 +151,7 @@ impl Controller {
                 recorder.tell(event);
             }
         }
-        if writes.failures == 0 && unchanged && self.told.as_ref() != Some(&self.read) {
+        if writes.failures + writes.postponed == 0 && unchanged && self.told.as_ref() != Some(&self.read) {
             // What was just written is read first: then the records are those that others see.
             let progress = self.read.clone();
             match recorder.write_progress(&progress).await {
@@ -150,8 +159,8 @@ impl Controller {
                 failed => drop(writes.note(failed)),
             }
         }
-        let failures = writes.failures + published.failures;
-        metrics.written(failures);
+        metrics.written(writes.failures + published.failures);
+        let failures = writes.failures + writes.postponed + published.failures + published.postponed;
         Outcome { failed: failures > 0, wake: earlier(later, self.decider.decision().wake) }
     }
 
@@ -167,15 +176,23 @@ impl Controller {
     }
 
     /// Says how far other systems' objects count.
-    async fn publish(&mut self, recorder: &impl Recorder, writes: &mut Writes) {
+    async fn publish(&mut self, recorder: &impl Recorder, now: Timestamp, writes: &mut Writes) {
         for dialect in Dialect::ALL {
             let (name, mode) = (dialect.name(), self.modes.of(dialect));
-            if self.published.get(name) == Some(&mode) {
-                continue;
-            }
             let record = EgressDialect::new(name, EgressDialectSpec { mode });
             let record = Object::EgressDialect(Box::new(record));
-            if writes.note(recorder.write_record(&record).await) {
+            let key = record.key();
+            if self.published.get(name) == Some(&mode) && !self.lost.contains(&key) {
+                continue;
+            }
+            if !self.failing.is_due(&key, now) {
+                writes.postponed += 1;
+                continue;
+            }
+            let well = writes.note(recorder.write_record(&record).await);
+            self.failing.note(&key, well, now);
+            if well {
+                self.lost.remove(&key);
                 tracing::info!(dialect = name, mode = mode.name(), "how far its objects count");
                 self.apply(Arc::new(record));
             }
@@ -185,14 +202,23 @@ impl Controller {
     async fn write_addresses(&mut self, recorder: &impl Recorder, now: Timestamp, writes: &mut Writes) {
         let decision = self.decider.decision();
         let (mut records, mut gone) = (Vec::new(), Vec::new());
-        for name in self.decider.unwritten() {
-            let old = self.records.get(&name);
-            let Some(spec) = decision.addresses.get(&name) else {
-                gone.push(ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name });
+        let lost = self.lost.iter().filter(|key| key.kind == Kind::EgressAddress);
+        let names: BTreeSet<String> =
+            self.decider.unwritten().chain(lost.map(|key| key.name.clone())).collect();
+        for name in names {
+            let key = ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name };
+            if !self.failing.is_due(&key, now) {
+                writes.postponed += 1;
+                continue;
+            }
+            let name = &key.name;
+            let old = self.records.get(name);
+            let Some(spec) = decision.addresses.get(name) else {
+                gone.push((old.filter(|old| !old.spec.leases.is_empty()).map(emptied), key));
                 continue;
             };
             tell(old.map(|old| &old.spec), spec);
-            let mut record = EgressAddress::new(&name, spec.clone());
+            let mut record = EgressAddress::new(name, spec.clone());
             match old {
                 Some(old) => record.metadata = old.metadata.clone(),
                 None => record.metadata.creation_timestamp = Some(Time(now)),
@@ -200,15 +226,29 @@ impl Controller {
             records.push(Object::EgressAddress(Box::new(record)));
         }
         let written = at_once(records, async |record| (recorder.write_record(&record).await, record)).await;
-        let removed = at_once(gone, async |key| (recorder.delete_record(&key).await, key)).await;
+        let remove = async |(emptied, key): (Option<Object>, ObjectKey)| {
+            if let Some(emptied) = emptied
+                && let Err(error) = recorder.write_record(&emptied).await
+            {
+                return (Err(error), key);
+            }
+            (recorder.delete_record(&key).await, key)
+        };
+        let removed = at_once(gone, remove).await;
         // Known at once: no decision may be made as if it had not been written.
         for (result, record) in written {
-            if writes.note(result) {
+            let (key, well) = (record.key(), writes.note(result));
+            self.failing.note(&key, well, now);
+            if well {
+                self.lost.remove(&key);
                 self.apply(Arc::new(record));
             }
         }
         for (result, key) in removed {
-            if writes.note(result) {
+            let well = writes.note(result);
+            self.failing.note(&key, well, now);
+            if well {
+                self.lost.remove(&key);
                 tracing::info!(record = key.name, "egress address given back");
                 let record = self.records.get(&key.name);
                 if let Some(event) = record.and_then(|record| events::released(&record.spec)) {
@@ -228,9 +268,16 @@ impl Controller {
     ) -> Option<Timestamp> {
         let statuses = &self.decider.decision().statuses;
         self.rivals.keep(statuses);
+        self.failing.keep(|key| {
+            matches!(key.kind, Kind::EgressAddress | Kind::EgressDialect) || statuses.contains_key(key)
+        });
         let untold = self.decider.untold().filter_map(|key| Some((key, statuses.get(key)?)));
         let (mut due, mut later) = (Vec::new(), None);
         for (key, status) in untold {
+            if !self.failing.is_due(key, now) {
+                writes.postponed += 1;
+                continue;
+            }
             match self.rivals.later(key, status, now) {
                 None => due.push((key, status)),
                 at => later = earlier(later, at),
@@ -238,7 +285,9 @@ impl Controller {
         }
         let write = async |(key, status)| (recorder.write_status(key, status).await, key, status);
         for (result, key, status) in at_once(due, write).await {
-            if writes.note(result) {
+            let well = writes.note(result);
+            self.failing.note(key, well, now);
+            if well {
                 self.rivals.wrote(key, status, now);
             }
         }
@@ -260,6 +309,8 @@ async fn at_once<T, R, F: Future<Output = R>>(of: Vec<T>, each: impl Fn(T) -> F)
 struct Writes {
     count: u64,
     failures: u64,
+    /// Writes that have failed, and whose turn has not come.
+    postponed: u64,
 }
 
 impl Writes {
@@ -272,6 +323,15 @@ impl Writes {
         }
         result.is_ok()
     }
+}
+
+/// A record that says that nobody needs it any more: then its end is known for what it is.
+fn emptied(record: &EgressAddress) -> Object {
+    let spec = EgressAddressSpec { claims: Vec::new(), leases: Vec::new(), ..record.spec.clone() };
+    Object::EgressAddress(Box::new(EgressAddress::new(
+        record.metadata.name.as_deref().unwrap_or_default(),
+        spec,
+    )))
 }
 
 /// What changes about an address, for those who read logs.

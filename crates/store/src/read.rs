@@ -110,6 +110,7 @@ impl Read {
             objects_digest: hexadecimal(digests.0),
             addresses_digest: hexadecimal(digests.1),
             stale_statuses,
+            lost: BTreeSet::new(),
         }
     }
 
@@ -129,6 +130,7 @@ impl Read {
             objects_digest: hexadecimal(digests.0),
             addresses_digest: hexadecimal(digests.1),
             stale_statuses,
+            lost: BTreeSet::new(),
         })
     }
 

@@ -26,6 +26,9 @@ pub struct Changes {
     pub addresses_digest: String,
     /// Objects that have a status in the store and are gone.
     pub stale_statuses: BTreeSet<ObjectKey>,
+    /// Records that somebody removed who is not their writer (with their definition, say). They stay in force here; their
+    /// writer writes them again, or deletes them.
+    pub lost: BTreeSet<ObjectKey>,
 }
 
 /// Everything a store holds at one moment.
@@ -43,6 +46,8 @@ pub struct Snapshot {
     pub addresses_digest: String,
     /// Objects that have a status in the store and are gone, or have become Services that are no policy.
     pub stale_statuses: BTreeSet<ObjectKey>,
+    /// See [`Changes::lost`].
+    pub lost: BTreeSet<ObjectKey>,
 }
 
 impl Snapshot {
@@ -63,6 +68,7 @@ impl Snapshot {
         self.objects_digest = changes.objects_digest;
         self.addresses_digest = changes.addresses_digest;
         self.stale_statuses = changes.stale_statuses;
+        self.lost = changes.lost;
     }
 
     fn place(&self, key: &ObjectKey) -> Result<usize, usize> {

@@ -10,6 +10,8 @@ use egret_store::{Directory, Store};
 
 use super::*;
 
+mod lost;
+
 struct Place {
     path: PathBuf,
     store: Directory,

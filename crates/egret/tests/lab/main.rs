@@ -23,6 +23,7 @@ mod mtu;
 mod neighbours;
 mod node_addresses;
 mod permissions;
+mod removals;
 mod scale;
 mod sources;
 mod survival;

@@ -29,6 +29,8 @@ pub(crate) struct Keep {
     pub statuses: bool,
     /// The text of every object.
     pub texts: bool,
+    /// Every EgressAddress that others remove: who decides is the only one that may.
+    pub addresses: bool,
 }
 
 /// Everything that was read.
@@ -65,6 +67,8 @@ struct Listing {
     entries: BTreeMap<Place, Entry>,
     /// While all are listed anew: which were seen.
     seen: Option<BTreeSet<Place>>,
+    /// What is wrong with its definition.
+    outdated: Option<Problem>,
 }
 
 /// How much is known of a kind.
@@ -98,6 +102,10 @@ struct Entry {
     /// A version of it was told that can be in force.
     valid: bool,
     told: bool,
+    /// A record that its writer, who would have said so before, does not mean to remove.
+    meant: bool,
+    /// It is gone, though it was meant to be there: it stays in force until its writer writes it again, or lets it go.
+    lost: bool,
     /// It has a status of ours, and is no longer such as to have one.
     stale: bool,
     text: Option<Box<str>>,
@@ -134,9 +142,13 @@ impl Cache {
         let seen = listing.seen.take().unwrap_or_default();
         let gone: Vec<Place> =
             listing.entries.keys().filter(|place| !seen.contains(*place)).cloned().collect();
+        // A definition that was removed takes every object along.
+        let was_missing = matches!(listing.standing, Standing::Missing(_));
         self.standing(kind, Standing::Listed);
         for place in gone {
-            self.remove(kind, &place);
+            if !self.lose(kind, &place, was_missing) {
+                self.remove(kind, &place);
+            }
         }
     }
 
@@ -245,6 +257,10 @@ impl Cache {
             return;
         }
         entry.version = version;
+        entry.meant = lost::is_meant(kind, &value, *keep);
+        if std::mem::take(&mut entry.lost) {
+            self.fresh = true;
+        }
         if own {
             entry.own = version;
         }
@@ -289,7 +305,7 @@ impl Cache {
         let key = key_of(kind, value);
         let place: Place = (key.namespace.into(), key.name.into());
         let own = self.kinds.get(&kind).and_then(|l| l.entries.get(&place)).map_or(0, |entry| entry.own);
-        if version(value) >= own {
+        if version(value) >= own && !self.lose(kind, &place, true) {
             self.remove(kind, &place);
         }
     }
@@ -352,6 +368,7 @@ impl Cache {
             objects_digest: self.digests.objects(None),
             addresses_digest: format!("{:016x}", self.digests.addresses),
             stale_statuses: self.stale_statuses(),
+            lost: self.lost(),
         })
     }
 
@@ -378,6 +395,7 @@ impl Cache {
             if let Standing::Faulty(problem) | Standing::Missing(problem) = &listing.standing {
                 problems.push(problem.clone());
             }
+            problems.extend(listing.outdated.clone());
             problems.extend(listing.entries.values().filter_map(|entry| entry.problem.as_deref().cloned()));
         }
         problems
@@ -472,5 +490,6 @@ fn problem(key: &ObjectKey, fault: Fault, in_force: bool) -> Problem {
     }
 }
 
+mod lost;
 #[cfg(test)]
 mod tests;

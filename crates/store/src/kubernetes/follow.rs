@@ -20,6 +20,8 @@ use crate::Problem;
 /// A kind that is not served is looked for again after this, and after twice as long each time.
 const LOOK_FIRST: Duration = Duration::from_secs(1);
 const LOOK_LAST: Duration = Duration::from_secs(60);
+/// What breaks off again within this waits longer than the last time.
+const CALM: Duration = Duration::from_secs(10);
 /// After an interruption of this length people are told, and told again when it is over.
 const TELL_AFTER: Duration = Duration::from_secs(3);
 
@@ -94,9 +96,9 @@ async fn stream(
         page_size: Some(100),
         ..watcher::Config::default()
     };
-    let mut events = pin!(watcher(api, config));
+    let mut events = pin!(watcher(api.clone(), config.clone()));
     let mut backoff = Backoff::interrupted();
-    let mut outage = Outage::default();
+    let (mut outage, mut broke_off) = (Outage::default(), Instant::now());
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
@@ -105,16 +107,25 @@ async fn stream(
                     return broken;
                 }
                 outage.goes_on(kind, &error);
-                if let Some(problem) = forbidden(kind, &error) {
+                let forbidden = forbidden(kind, &error);
+                // That a watch goes on is not told before something happens: only a new one tells that all is well.
+                let anew = is_gone(&error) || forbidden.is_some();
+                if let Some(problem) = forbidden {
                     shared.with(|cache| cache.faulty(kind, problem));
                 }
+                if broke_off.elapsed() > CALM {
+                    backoff.reset();
+                }
                 sleep(backoff.next()).await;
+                broke_off = Instant::now();
+                if anew {
+                    events.set(watcher(api.clone(), config.clone()));
+                }
                 continue;
             }
         };
         if !matches!(event, Event::Init) {
             outage.is_over(kind);
-            backoff.reset();
         }
         shared.with(|cache| {
             match event {
@@ -174,14 +185,26 @@ fn broken(error: &watcher::Error) -> Option<Broken> {
     }
 }
 
+/// The version from which watching was to go on is known no more, and the server says so before a watch begins: the
+/// watcher itself would ask for the same version for ever.
+fn is_gone(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(_)) && code(error) == Some(410)
+}
+
 fn forbidden(kind: Kind, error: &watcher::Error) -> Option<Problem> {
-    matches!(code(error), Some(401 | 403)).then(|| Problem {
+    let cure = match code(error)? {
+        401 => "Renew the token of this process, or its kubeconfig: the API server does not accept it."
+            .to_owned(),
+        403 => format!("Grant get, list and watch of {} to this service account.", kind.plural()),
+        _ => return None,
+    };
+    Some(Problem {
         file: std::path::PathBuf::new(),
         document: 0,
         object: Some(kind.as_str().to_owned()),
         field: None,
         message: format!("cannot be read: {error}"),
-        cure: format!("Grant get, list and watch of {} to this service account.", kind.plural()),
+        cure,
     })
 }
 

@@ -126,7 +126,7 @@ pub(crate) async fn lead(client: Client, own: &str) -> Result<Term, StoreError> 
     let mut watchful = Watchful::default();
     let mut complained = String::new();
     loop {
-        match attempt(&api, &mut watchful, own).await {
+        match attempt(&api, &mut watchful, own, &mut None).await {
             Ok(true) => break,
             Ok(false) => complained.clear(),
             Err(error) => {
@@ -147,13 +147,13 @@ pub(crate) async fn lead(client: Client, own: &str) -> Result<Term, StoreError> 
 
 /// Renews until that fails for too long, or another has the Lease.
 async fn renew(api: Api<Lease>, own: String, lost: watch::Sender<bool>) {
-    let mut watchful = Watchful::default();
+    let (mut watchful, mut last) = (Watchful::default(), None);
     let mut renewed = Instant::now();
     let mut pause = RENEW;
     while renewed.elapsed() < DEADLINE {
         sleep(std::mem::replace(&mut pause, RENEW)).await;
         let begun = Instant::now();
-        match timeout(ANSWER, attempt(&api, &mut watchful, &own)).await {
+        match timeout(ANSWER, attempt(&api, &mut watchful, &own, &mut last)).await {
             Ok(Ok(true)) => renewed = begun,
             Ok(Ok(false)) => break,
             // How far we are was written at the same time.
@@ -166,9 +166,18 @@ async fn renew(api: Api<Lease>, own: String, lost: watch::Sender<bool>) {
     let _ = lost.send(true);
 }
 
-/// Takes or renews the Lease, if it is free or ours; false if it is another's.
-async fn attempt(api: &Api<Lease>, watchful: &mut Watchful, own: &str) -> kube::Result<bool> {
-    let lease = api.get_opt(NAME).await?;
+/// Takes or renews the Lease, if it is free or ours; false if it is another's. `last` is the Lease as it was written
+/// last: as long as it is that, it need not be read.
+async fn attempt(
+    api: &Api<Lease>,
+    watchful: &mut Watchful,
+    own: &str,
+    last: &mut Option<Lease>,
+) -> kube::Result<bool> {
+    let lease = match last.take() {
+        Some(lease) => Some(lease),
+        None => api.get_opt(NAME).await?,
+    };
     let step = watchful.decide(lease.as_ref(), own, Instant::now());
     if step == Step::Wait {
         return Ok(false);
@@ -182,7 +191,10 @@ async fn attempt(api: &Api<Lease>, watchful: &mut Watchful, own: &str) -> kube::
         }
     };
     match written {
-        Ok(_) => Ok(true),
+        Ok(written) => {
+            *last = Some(written);
+            Ok(true)
+        }
         // Its version is another by now: another was quicker, or we wrote how far we are.
         Err(error) if code(&error) == Some(409) && step == Step::Take => Ok(false),
         Err(error) => Err(error),

@@ -6,6 +6,8 @@ mod copy;
 mod events;
 mod follow;
 mod lease;
+mod pace;
+mod pruned;
 mod scope;
 mod shared;
 mod startup;
@@ -79,7 +81,12 @@ impl Kubernetes {
     /// When the kubeconfig cannot be read, or there is none and this is no pod.
     pub async fn open(access: Access) -> Result<Self, StoreError> {
         let client = connect(access.kubeconfig.clone()).await?;
-        let keep = Keep { statuses: access.scope == Scope::Cluster, texts: access.copy.is_some() };
+        let keep = Keep {
+            statuses: access.scope == Scope::Cluster,
+            texts: access.copy.is_some(),
+            // Who does not obey is who decides.
+            addresses: !access.obeys,
+        };
         let cache = Cache::new(keep, Kind::ALL.iter().copied());
         let shared = Arc::new(Shared::new(cache, access.modes.clone(), access.obeys));
         let mut patience = None;
@@ -211,6 +218,10 @@ fn from_copy(awaited: &[Kind]) -> Problem {
 /// # Errors
 /// When the kubeconfig cannot be read, or there is none and this is no pod.
 pub async fn connect(kubeconfig: Option<PathBuf>) -> Result<Client, StoreError> {
+    Ok(pace::paced(client(kubeconfig.clone()).await?, kubeconfig))
+}
+
+async fn client(kubeconfig: Option<PathBuf>) -> Result<Client, StoreError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let failed = |words: String| StoreError::Kubeconfig { path: path.clone(), words };

@@ -14,6 +14,7 @@ use super::backoff::Backoff;
 use super::events;
 use super::follow::resource;
 use super::lease;
+use super::pruned::{self, UNDECLARED};
 use super::shared::Shared;
 use super::words::{code, is_passing, refused};
 use crate::StoreError;
@@ -137,8 +138,35 @@ impl Recorder for Applied {
             value["metadata"]["resourceVersion"] = version.to_string().into();
         }
         let (api, params) = (self.api(&key), PatchParams::apply(self.manager).force());
-        let patch = Patch::Apply(&value);
-        let written = self.insist("apply", &key, || api.patch(&key.name, &params, &patch)).await?;
+        let mut lacking = None;
+        let written = loop {
+            let patch = Patch::Apply(&value);
+            match self.insist("apply", &key, || api.patch(&key.name, &params, &patch)).await {
+                // It names one at a time.
+                Err(StoreError::Api { words, .. }) if words.contains(UNDECLARED) => {
+                    let taken = pruned::take_out(&mut value, &words);
+                    let none = taken.is_none();
+                    lacking = lacking.or(taken);
+                    if none {
+                        return Err(StoreError::Api {
+                            action: "apply",
+                            object: key.to_string(),
+                            words,
+                            cure: "install the definitions: `egret crds | kubectl apply --server-side -f -`",
+                        });
+                    }
+                }
+                written => break written?,
+            }
+        };
+        if let Some(kept) = written.as_ref().and_then(|written| written.data.get("spec")) {
+            let problem = lacking
+                .map(|field| pruned::unkept(key.kind, field))
+                .or_else(|| pruned::problem(key.kind, &value["spec"], kept));
+            if self.shared.with(|cache| cache.outdated(key.kind, problem.clone(), kept)) {
+                tracing::warn!("{}", problem.map(|problem| problem.to_string()).unwrap_or_default());
+            }
+        }
         self.wrote(&key, written);
         Ok(())
     }

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use egret_store::{Progress, Recorder, Scope, Store};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
@@ -55,4 +60,46 @@ async fn who_cannot_renew_decides_no_longer() {
     );
     server.restart();
     timeout(SOON, store.store.lead("only")).await.unwrap().unwrap();
+}
+
+/// A Lease as another holder renews it, by its own clock.
+async fn renew(api: &Api<Lease>, second: i64) {
+    let spec = LeaseSpec {
+        holder_identity: Some("another".into()),
+        lease_duration_seconds: Some(2),
+        renew_time: Some(MicroTime(Timestamp::from_second(second).unwrap())),
+        ..LeaseSpec::default()
+    };
+    let lease = Lease {
+        metadata: serde_json::from_value(json!({"name": "egret-controller"})).unwrap(),
+        spec: Some(spec),
+    };
+    let params = PatchParams::apply("another").force();
+    api.patch("egret-controller", &params, &Patch::Apply(&lease)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_differ_by_years_neither_end_a_term_nor_make_one_last() {
+    let server = Server::start("clocks").await;
+    server
+        .apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "egret-system"}})])
+        .await;
+    let api: Api<Lease> = Api::namespaced(server.admin().await, "egret-system");
+    // One year each time: of 1970, long run out by any clock here; of 2100, never to run out.
+    for first in [0, 4_102_444_800_i64] {
+        let store = server.store(Scope::Cluster).await;
+        renew(&api, first).await;
+        let lead = store.store.lead("here");
+        tokio::pin!(lead);
+        for turn in 1..=3 {
+            let ours = timeout(Duration::from_secs(1), &mut lead).await;
+            assert!(ours.is_err(), "one that is renewed, by a clock of {first} s, was taken");
+            renew(&api, first + turn).await;
+        }
+        let begun = Instant::now();
+        let term = timeout(SOON, &mut lead).await.unwrap().unwrap();
+        let took = begun.elapsed();
+        assert!((1..=7).contains(&took.as_secs()), "by a clock of {first} s: led after {took:?}");
+        drop(term);
+    }
 }

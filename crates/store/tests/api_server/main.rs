@@ -4,8 +4,11 @@
 
 mod admission;
 mod definitions;
+mod faults;
 mod following;
 mod leading;
+mod proxy;
+mod records;
 mod rivals;
 mod server;
 mod switch;

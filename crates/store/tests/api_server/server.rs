@@ -87,8 +87,24 @@ impl Server {
         self.open(Scope::Cluster, None, modes, false).await
     }
 
+    /// A store that finds the server by this kubeconfig.
+    pub async fn store_by(&self, kubeconfig: PathBuf, scope: Scope) -> Reader {
+        self.open_by(kubeconfig, scope, None, Modes::default(), true).await
+    }
+
     async fn open(&self, scope: Scope, copy: Option<PathBuf>, modes: Modes, obeys: bool) -> Reader {
-        let kubeconfig = Some(self.kubeconfig());
+        self.open_by(self.kubeconfig(), scope, copy, modes, obeys).await
+    }
+
+    async fn open_by(
+        &self,
+        kubeconfig: PathBuf,
+        scope: Scope,
+        copy: Option<PathBuf>,
+        modes: Modes,
+        obeys: bool,
+    ) -> Reader {
+        let kubeconfig = Some(kubeconfig);
         let access = Access { kubeconfig, scope, manager: "egret-test", copy, modes, obeys };
         Reader { store: Kubernetes::open(access).await.unwrap(), all: Snapshot::default() }
     }

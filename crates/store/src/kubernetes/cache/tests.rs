@@ -6,7 +6,7 @@ use egret_api::Object;
 
 use super::*;
 
-const ALL: Keep = Keep { statuses: true, texts: true };
+const ALL: Keep = Keep { statuses: true, texts: true, addresses: false };
 
 fn policy(name: &str, version: u64, spec: Value) -> Value {
     json!({
@@ -216,7 +216,7 @@ fn an_agent_and_who_sees_everything_agree_on_what_the_agent_sees() {
 #[test]
 fn what_was_restored_is_no_news_when_the_server_says_the_same() {
     let mut before = listed(
-        Keep { statuses: false, texts: true },
+        Keep { statuses: false, ..ALL },
         &[
             (Kind::EgressPolicy, good("a", 1)),
             (Kind::EgressPolicy, good("b", 2)),
@@ -224,7 +224,7 @@ fn what_was_restored_is_no_news_when_the_server_says_the_same() {
         ],
     );
     before.take();
-    let mut cache = Cache::new(Keep { statuses: false, texts: true }, [Kind::EgressPolicy, Kind::Pod]);
+    let mut cache = Cache::new(Keep { statuses: false, ..ALL }, [Kind::EgressPolicy, Kind::Pod]);
     for text in before.texts() {
         let value: Value = serde_json::from_str(text).unwrap();
         let kind = Kind::of(value["apiVersion"].as_str().unwrap(), value["kind"].as_str().unwrap()).unwrap();
@@ -247,4 +247,81 @@ fn a_definition_that_is_gone_takes_nothing_along() {
     cache.missing(Kind::EgressPolicy, problem);
     let changes = cache.take().unwrap();
     assert_eq!((changes.deleted.len(), changes.problems.len()), (0, 1));
+}
+
+fn address(version: u64, leases: Value) -> Value {
+    json!({
+        "metadata": {"name": "192-0-2-9", "resourceVersion": version.to_string()},
+        "spec": {"address": "192.0.2.9", "pool": "EgressPool/p", "claims": [], "candidates": [], "blockSize": 1024,
+                 "leases": leases, "revision": 1},
+    })
+}
+
+fn leased() -> Value {
+    json!([{"node": "node-1", "firstPort": 1024, "revision": 1}])
+}
+
+/// A cache that has this record.
+fn with_address(keep: Keep, record: Value) -> Cache {
+    let mut cache = Cache::new(keep, [Kind::EgressAddress]);
+    cache.begin(Kind::EgressAddress);
+    cache.apply(Kind::EgressAddress, record);
+    cache.listed(Kind::EgressAddress);
+    cache.take();
+    cache
+}
+
+fn lost(cache: &mut Cache) -> (usize, Vec<String>) {
+    let changes = cache.take().unwrap_or_default();
+    (changes.deleted.len(), changes.lost.into_iter().map(|key| key.name).collect())
+}
+
+#[test]
+fn a_record_with_leases_that_is_removed_stays_in_force_until_its_writer_says_otherwise() {
+    let digest = |cache: &Cache| cache.digests.addresses;
+    let mut cache = with_address(Keep::default(), address(1, leased()));
+    let before = digest(&cache);
+    cache.delete(Kind::EgressAddress, &address(2, leased()));
+    assert_eq!(lost(&mut cache), (0, names(&["192-0-2-9"])));
+    assert_eq!(digest(&cache), before);
+    // Its definition is back, and lists nothing.
+    cache.begin(Kind::EgressAddress);
+    cache.listed(Kind::EgressAddress);
+    assert_eq!(digest(&cache), before);
+    let key = ObjectKey { kind: Kind::EgressAddress, namespace: String::new(), name: "192-0-2-9".into() };
+    assert_eq!(cache.version(&key), None, "it is to be written without a version");
+    cache.apply(Kind::EgressAddress, address(1, leased()));
+    assert_eq!(lost(&mut cache), (0, names(&[])), "written again");
+    assert_eq!(digest(&cache), before);
+    cache.apply(Kind::EgressAddress, address(5, json!([])));
+    cache.delete(Kind::EgressAddress, &address(6, json!([])));
+    assert_eq!(lost(&mut cache), (1, names(&[])), "who empties it first means it");
+}
+
+#[test]
+fn what_a_definition_took_along_unseen_is_lost_and_what_a_list_lacks_otherwise_is_gone() {
+    for (missing, expected) in [(true, (0, names(&["192-0-2-9"]))), (false, (1, names(&[])))] {
+        let mut cache = with_address(Keep::default(), address(1, leased()));
+        if missing {
+            let fault = Fault { key: None, field: None, message: "m".into(), cure: "c".into() };
+            cache.missing(Kind::EgressAddress, problem(&key("x"), fault, false));
+        }
+        cache.begin(Kind::EgressAddress);
+        cache.listed(Kind::EgressAddress);
+        assert_eq!(lost(&mut cache), expected, "missing: {missing}");
+    }
+}
+
+#[test]
+fn who_decides_lets_nobody_else_remove_an_address_and_removes_it_itself() {
+    let keep = Keep { addresses: true, ..Keep::default() };
+    let mut cache = with_address(keep, address(1, json!([])));
+    cache.delete(Kind::EgressAddress, &address(2, json!([])));
+    assert_eq!(lost(&mut cache), (0, names(&["192-0-2-9"])));
+    cache.deleted(&ObjectKey {
+        kind: Kind::EgressAddress,
+        namespace: String::new(),
+        name: "192-0-2-9".into(),
+    });
+    assert_eq!(lost(&mut cache), (1, names(&[])));
 }
