@@ -50,7 +50,7 @@ pub struct Datapath {
     attachments: Attachments,
     rules: KnownRules,
     guard: GuardInput,
-    carried: Carried,
+    addresses: EgressAddresses,
     /// The guard that this process has put in force.
     guard_in_force: Option<GuardInput>,
     overlay_link: LinkIndex,
@@ -59,7 +59,7 @@ pub struct Datapath {
 
 /// Egress addresses that the maps know.
 #[derive(Debug, Default)]
-struct Carried {
+struct EgressAddresses {
     used: BTreeSet<IpAddr>,
     served: BTreeSet<IpAddr>,
 }
@@ -81,7 +81,7 @@ impl Datapath {
         let mut datapath = Datapath {
             attachments: Attachments::new(&config.pin_dir, config.attach, filters),
             guard: GuardInput { vxlan_port: config.vxlan_port, ..GuardInput::default() },
-            carried: Carried::default(),
+            addresses: EgressAddresses::default(),
             guard_in_force: None,
             overlay_mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             config,
@@ -125,11 +125,11 @@ impl Datapath {
     fn adopt(&mut self) -> Result<(), DatapathError> {
         let tables = read::tables(&self.maps)?;
         self.rules = KnownRules(tables.rules.into_keys().collect());
-        self.carried = Carried {
+        self.addresses = EgressAddresses {
             used: tables.egress.into_keys().collect(),
             served: tables.served.keys().copied().collect(),
         };
-        self.guard.egress = self.carried.used.union(&self.carried.served).copied().collect();
+        self.guard.egress = self.addresses.used.union(&self.addresses.served).copied().collect();
         self.guard.inside = tables.inside;
         self.guard.unknown_pods = tables.settings.unknown_pods;
         for (key, _) in read::leases(&self.maps)? {
@@ -195,19 +195,19 @@ impl Datapath {
             Change::SetInside(net) => return self.guard.inside.insert(*net),
             Change::RemoveInside(net) => return self.guard.inside.remove(net),
             Change::SetEgress(address, _) => {
-                self.carried.used.insert(*address);
+                self.addresses.used.insert(*address);
                 return self.guard.egress.insert(*address);
             }
             Change::SetServed(address, _) => {
-                self.carried.served.insert(*address);
+                self.addresses.served.insert(*address);
                 return self.guard.egress.insert(*address);
             }
             Change::RemoveEgress(address) => {
-                self.carried.used.remove(address);
+                self.addresses.used.remove(address);
                 return self.depart(*address);
             }
             Change::RemoveServed(address) => {
-                self.carried.served.remove(address);
+                self.addresses.served.remove(address);
                 return self.depart(*address);
             }
             _ => return false,
@@ -217,7 +217,7 @@ impl Datapath {
 
     /// An address that the maps know no more in either role is held by the guard for a while.
     fn depart(&mut self, address: IpAddr) -> bool {
-        let gone = !self.carried.used.contains(&address) && !self.carried.served.contains(&address);
+        let gone = !self.addresses.used.contains(&address) && !self.addresses.served.contains(&address);
         gone && self.guard.egress.remove(&address) && self.guard.departed.insert(address)
     }
 

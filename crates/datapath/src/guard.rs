@@ -67,7 +67,7 @@ pub fn script(input: &GuardInput) -> String {
         networks(&mut text, family, "inside", &input.inside);
         addresses(&mut text, family, "free", input.guard.free.iter());
         addresses(&mut text, family, "selected", input.guard.selected.keys());
-        addresses(&mut text, family, "egress", carried(input).iter());
+        addresses(&mut text, family, "egress", held(input).iter());
         let header = format!("type {}; flags timeout;", family.word());
         set(&mut text, &format!("set departed{}", family.digit()), &header, &departing(family, input));
     }
@@ -130,7 +130,7 @@ fn addresses<'a>(text: &mut String, family: Family, name: &str, addresses: impl 
 }
 
 /// The egress addresses that the kernel has no business with.
-pub fn carried(input: &GuardInput) -> BTreeSet<IpAddr> {
+pub fn held(input: &GuardInput) -> BTreeSet<IpAddr> {
     input.egress.iter().filter(|address| !input.is_inside(**address)).copied().collect()
 }
 

@@ -9,7 +9,7 @@ use egret_plan::tables::{Guard, RuleSetId};
 use ipnet::IpNet;
 
 use crate::captured::{self, Family};
-use crate::guard::{GuardInput, carried, departing, pod_rules};
+use crate::guard::{GuardInput, departing, held, pod_rules};
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -29,7 +29,7 @@ pub fn script(old: &GuardInput, new: &GuardInput) -> Option<String> {
         let (selected, selected_now) =
             (old.guard.selected.keys().copied().collect(), new.guard.selected.keys().copied().collect());
         elements(&mut text, family, "selected", &selected, &selected_now);
-        elements(&mut text, family, "egress", &carried(old), &carried(new));
+        elements(&mut text, family, "egress", &held(old), &held(new));
         let departing = departing(family, new).join(", ");
         if !departing.is_empty() {
             let _ = writeln!(text, "add element inet egret departed{} {{ {departing} }}", family.digit());

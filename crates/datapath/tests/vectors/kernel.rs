@@ -34,6 +34,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     pub on: Interfaces,
     refuses: bool,
+    segment: u32,
     overlay_comes_to: Addr,
     settings: Array<MapData, layout::Settings>,
     counters: PerCpuArray<MapData, layout::Counter>,
@@ -138,6 +139,7 @@ impl Kernel {
         Kernel {
             on,
             refuses: false,
+            segment: 0,
             overlay_comes_to: Addr::default(),
             settings: typed(&mut ebpf, "settings"),
             counters: typed(&mut ebpf, "counters"),
@@ -169,6 +171,7 @@ impl Kernel {
     /// Makes the maps hold exactly this.
     pub fn fill(&mut self, world: &World) {
         self.refuses = world.kernel_refuses;
+        self.segment = world.segment;
         self.overlay_comes_to = world.overlay_comes_to.map(Addr::from).unwrap_or_default();
         self.fate.set(0, Fate { now: now().into(), dice: 1 }, 0).unwrap();
         self.settings.set(0, world.settings, 0).unwrap();
@@ -261,6 +264,7 @@ impl Kernel {
         let classifier: &mut SchedClassifier = self.ebpf.program_mut(&name).unwrap().try_into().unwrap();
         let mut context = [0; CONTEXT];
         context[IFINDEX..IFINDEX + 4].copy_from_slice(&link.to_ne_bytes());
+        context[GSO_SIZE..GSO_SIZE + 4].copy_from_slice(&self.segment.to_ne_bytes());
         let mut out = vec![0; 4096];
         let result = classifier
             .test_run(TestRunOptions {
@@ -352,6 +356,7 @@ const DROPPED: u32 = 2;
 /// Size of `struct __sk_buff`, and where its `ifindex` is.
 const CONTEXT: usize = 192;
 const IFINDEX: usize = 40;
+const GSO_SIZE: usize = 176;
 
 fn typed<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> T {
     T::try_from(ebpf.take_map(name).unwrap()).unwrap()

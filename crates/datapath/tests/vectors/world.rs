@@ -26,6 +26,8 @@ pub type Port = (u8, u16, u16, Option<IpAddr>);
 #[derive(Clone, Debug)]
 pub struct World {
     pub on: Interfaces,
+    /// Bytes of data in each segment that the kernel will cut the packet into; 0: it is one packet.
+    pub segment: u32,
     /// The kernel refuses to redirect.
     pub kernel_refuses: bool,
     /// Where packets of the overlay come to; `None`: this node's address between nodes.
@@ -76,6 +78,7 @@ impl World {
         let pod = |link, rules| layout::PodValue { rules, link, mac: POD, host_mac: HOST };
         World {
             on,
+            segment: 0,
             kernel_refuses: false,
             overlay_comes_to: None,
             complaints: 0,

@@ -96,6 +96,24 @@ fn at_the_gateway() -> Vec<Case> {
                  about [udp 10.10.0.11:2000>198.51.100.9:443 ttl=64] ttl=64",
             )
             .by("10.0.0.4 to-pod"),
+        at_gateway("segments that fit, of a packet that does not", udp(EGRESS, OUTSIDE).payload(3000))
+            .given(|w| {
+                w.gateway();
+                w.segment = 1472;
+            })
+            .is("SENT_WIRE")
+            .leaves_as("wire>router udp 10.10.0.11:2000>198.51.100.9:443 ttl=63"),
+        at_gateway("segments that do not fit are not cut once more", udp(EGRESS, OUTSIDE).payload(3000))
+            .given(|w| {
+                w.gateway();
+                w.segment = 1473;
+            })
+            .is("TOLD_TOO_BIG")
+            .leaves_as(
+                "underlay>overlay error 3/4 mtu=1500 10.0.0.1>10.10.0.11 \
+                 about [udp 10.10.0.11:2000>198.51.100.9:443 ttl=64] ttl=64",
+            )
+            .by("10.0.0.4 to-pod"),
         at_gateway("the kernel does not take a piece", udp(EGRESS, OUTSIDE).payload(2000))
             .given(|w| {
                 w.gateway();
