@@ -184,6 +184,7 @@ static __always_inline void note(enum reason reason)
 	}
 
 BETWEEN(from_pod, pod_packet)
+BETWEEN(from_second, second_packet)
 BETWEEN(from_overlay, overlay_packet)
 BETWEEN(from_wire, wire_packet)
 BETWEEN(from_underlay, underlay_packet)

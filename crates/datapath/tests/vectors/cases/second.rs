@@ -79,7 +79,7 @@ pub fn cases() -> Vec<Case> {
             .is("DROP_OVERLAY_PORT"),
         case("another network: inside the cluster", FROM_SECOND, tcp(POD, "10.244.2.20:80", "S"))
             .is("PASS_INSIDE"),
-        case("another network: a frame that is cut short", FROM_SECOND, udp(POD, OUTSIDE).cut(20))
-            .is("PASS_NOT_IP"),
+        case("another network: a header cut short", FROM_SECOND, udp(POD, OUTSIDE).cut(38))
+            .is("DROP_MALFORMED"),
     ]
 }
