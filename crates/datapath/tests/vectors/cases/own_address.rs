@@ -98,6 +98,16 @@ fn going_out() -> Vec<Case> {
                 "- carried tcp 10.10.0.11:2000>198.51.100.9:443 10.0.0.4 SRA back SA idle",
                 "+ carried tcp 10.10.0.11:2000>198.51.100.9:443 10.0.0.4 SA back SA",
             ]),
+        leaves("own address: a conversation of the node that had the port before", udp(OWN, OUTSIDE))
+            .given(|w| {
+                w.own_address();
+                w.carry(17, OWN, OUTSIDE, "10.0.0.5", (0, 0), 5);
+            })
+            .leaves_as("wire>router udp 10.10.0.11:2000>198.51.100.9:443 ttl=63")
+            .and(&[
+                "- carried udp 10.10.0.11:2000>198.51.100.9:443 10.0.0.5 back",
+                "+ carried udp 10.10.0.11:2000>198.51.100.9:443 10.0.0.4 back",
+            ]),
         case(
             "own address: by a port of another node",
             FROM_OVERLAY,
