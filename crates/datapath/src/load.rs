@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aya::maps::{MapInfo, MapType};
 use aya::programs::{ProgramError, SchedClassifier};
@@ -88,12 +89,15 @@ pub fn load(pin_dir: &Path, max_flows: u32) -> Result<Ebpf, DatapathError> {
     Ok(ebpf)
 }
 
-/// Has the kernel verify and take a program. The verifier gives up when the thread has a signal pending.
+/// Has the kernel verify and take a program. The verifier gives up when the thread has a signal pending, which on a machine
+/// whose processors are all busy may last.
 pub fn load_program(program: &mut SchedClassifier) -> Result<(), ProgramError> {
-    const TRIES: usize = 5;
-    for _ in 1..TRIES {
+    const TRIES: u32 = 8;
+    const PAUSE: Duration = Duration::from_millis(5);
+    for passed in 1..TRIES {
         match program.load() {
             Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(PAUSE * (1 << passed));
             }
             done => return done,
         }
