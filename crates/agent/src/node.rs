@@ -112,7 +112,7 @@ impl<K: Kernel> Node<K> {
     pub(crate) fn adopt(setup: Setup, kernel: K, actual: Tables) -> Self {
         let attachments = Attachments::adopt(kernel.attached());
         let pods = PodLinks::adopt(&actual.pods);
-        let world = World::with_modes(setup.modes.clone());
+        let world = World::of_node(&setup.node, setup.modes.clone());
         Self {
             setup,
             kernel,

@@ -48,6 +48,11 @@ impl NodeFacts {
         }
     }
 
+    /// Without what only gateways are chosen by.
+    pub(crate) fn for_a_node(self) -> NodeFacts {
+        NodeFacts { labels: Labels::new(), ..self }
+    }
+
     /// What the node adds to the cluster's inside.
     pub fn inside(&self) -> Vec<IpNet> {
         self.pod_networks.iter().copied().chain(self.addresses.iter().copied().map(host)).collect()
@@ -150,6 +155,12 @@ impl Report {
             links: spec.links.iter().cloned().collect(),
             ready: spec.ready,
         }
+    }
+
+    /// Without what ports are leased by, and what other nodes than this one may know of each other.
+    pub(crate) fn for_node(self, planner: &str) -> Report {
+        let links = self.links.into_iter().filter(|name| name == planner).collect();
+        Report { ports: BTreeMap::new(), holders: BTreeMap::new(), links, ..self }
     }
 
     /// The wire that can carry an address, if there is one.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use egret_api::{Claim, EgressAddressSpec, Kind, Mode, Modes, Object, ObjectKey};
+use egret_api::{Claim, EgressAddressSpec, EgressNode, Kind, Mode, Modes, Object, ObjectKey};
 use ipnet::IpNet;
 use serde_json::Value;
 
@@ -59,6 +59,9 @@ pub struct World {
     said: BTreeMap<egret_api::Dialect, Mode>,
     /// Objects of systems that are not on.
     apart: Apart,
+    /// The node that plans by it. What only the controller decides by is not kept then: it would be most of what a node
+    /// of a large cluster has to know.
+    planner: Option<String>,
 }
 
 impl World {
@@ -80,7 +83,11 @@ impl World {
             Object::Namespace(o) => {
                 self.set_namespace(&key.name, Some(o.metadata.labels.unwrap_or_default()))
             }
-            Object::Node(o) => self.set_node(key.name, Some(NodeFacts::read(*o))),
+            Object::Node(o) => {
+                let facts = NodeFacts::read(*o);
+                let facts = if self.planner.is_some() { facts.for_a_node() } else { facts };
+                self.set_node(key.name, Some(facts));
+            }
             Object::Pod(o) => self.set_pod(&key, PodFacts::read(*o)),
             Object::EgressPool(ref o) => return self.set_pool(key, &object, value(&o.status)),
             Object::ExternalIPPool(ref o) => return self.set_pool(key, &object, value(&o.status)),
@@ -92,7 +99,7 @@ impl World {
             Object::LoxilbEgress(ref o) => return self.set_policy(key, &object, value(&o.status)),
             Object::Service(ref o) => return self.set_policy(key, &object, kube_vip::told(o)),
             Object::EgressAddress(o) => return self.set_record(&key.name, Record::read(*o)),
-            Object::EgressNode(o) => return self.set_report(key.name, Some(Report::read(&o))),
+            Object::EgressNode(o) => return self.read_report(key.name, &o),
             Object::EgressDialect(o) => self.say(&key.name, Some(o.spec.mode)),
         }
         Affected::Everything
@@ -101,7 +108,7 @@ impl World {
     /// As [`World::apply`], of an object that somebody else keeps: the long ones are not copied.
     pub fn apply_shared(&mut self, object: Arc<Object>) -> Affected {
         match &*object {
-            Object::EgressNode(o) => self.set_report(object.key().name, Some(Report::read(o))),
+            Object::EgressNode(o) => self.read_report(object.key().name, o),
             _ => self.apply(Arc::unwrap_or_clone(object)),
         }
     }
@@ -174,6 +181,15 @@ impl World {
         if let Some(new) = node {
             self.nodes.insert(name, new);
         }
+    }
+
+    fn read_report(&mut self, name: String, node: &EgressNode) -> Affected {
+        let report = Report::read(node);
+        let report = match &self.planner {
+            Some(planner) => report.for_node(planner),
+            None => report,
+        };
+        self.set_report(name, Some(report))
     }
 
     fn set_report(&mut self, name: String, report: Option<Report>) -> Affected {

@@ -20,6 +20,11 @@ impl World {
         World { told, ..World::default() }
     }
 
+    /// The same, of what one node plans by: without what only the controller decides by.
+    pub fn of_node(node: &str, told: Modes) -> World {
+        World { planner: Some(node.to_owned()), ..World::with_modes(told) }
+    }
+
     /// How far objects of a kind count.
     pub fn mode(&self, kind: Kind) -> Mode {
         kind.dialect().map_or(Mode::On, |dialect| self.mode_of(dialect))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use egret_api::{Object, WhenUnavailable};
+use egret_api::{Modes, Object, WhenUnavailable};
 use egret_plan::tables::{Captured, PortMatch, PortRule, Tables};
 use egret_plan::{Expected, Packet, Steering, World, allocate, diff, expected_source, node};
 use ipnet::{IpNet, Ipv4Net};
@@ -74,6 +74,17 @@ proptest! {
         let decided_here = decided(&one, &cluster);
         prop_assert_eq!(&decided_here, &decided(&other, &cluster));
         prop_assert_eq!(&decided_here, &decided(&cluster.world, &cluster), "incremental is not from scratch");
+    }
+
+    #[test]
+    fn a_node_that_keeps_only_what_it_plans_by_plans_the_same(cluster in strategy::cluster()) {
+        for node in cluster.nodes() {
+            let mut world = World::of_node(&node, Modes::default());
+            cluster.objects.values().for_each(|object| drop(world.apply(object.clone())));
+            let local = cluster.local(&node);
+            let [own, whole] = [&world, &cluster.world].map(|world| node::plan(world, &cluster.settings, &local));
+            prop_assert_eq!(own, whole, "{}", node);
+        }
     }
 
     #[test]

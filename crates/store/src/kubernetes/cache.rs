@@ -1,7 +1,7 @@
 //! What was read of an API server: which objects there are, what of them was told already, what is wrong with them.
 //!
 //! Objects themselves are passed on and not kept. What is kept of each is a digest, by which a change is told from a
-//! repetition, and its text if there is to be a copy of everything on disk.
+//! repetition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::copy::Lines;
 use super::startup::Startup;
 use crate::decode::{
     Decoded, Fault, forget_unread, has_status, is_nobodys, is_record, key_of, object, put_status, take_status,
@@ -27,7 +28,7 @@ type Place = (Box<str>, Box<str>);
 pub(crate) struct Keep {
     /// Statuses of people's objects: only the controller has a use for them.
     pub statuses: bool,
-    /// The text of every object.
+    /// The text of every object, until it is in the copy on disk.
     pub texts: bool,
     /// Every EgressAddress that others remove: who decides is the only one that may.
     pub addresses: bool,
@@ -44,8 +45,8 @@ pub(crate) struct Cache {
     startup: Startup,
     /// What the server calls objects of which events are told.
     uids: BTreeMap<ObjectKey, Box<str>>,
-    /// Raised with each change of what is kept.
-    revision: u64,
+    /// What is in force and not yet in the copy on disk: texts, and what is gone.
+    uncopied: Lines,
     /// How far other systems' objects count, as the controller says; and whether that was asked for since it changed.
     said: BTreeMap<Dialect, Mode>,
     unasked: bool,
@@ -108,7 +109,6 @@ struct Entry {
     lost: bool,
     /// It has a status of ours, and is no longer such as to have one.
     stale: bool,
-    text: Option<Box<str>>,
     problem: Option<Box<Problem>>,
 }
 
@@ -122,7 +122,7 @@ impl Cache {
             digests: Sums::default(),
             startup: Startup::default(),
             uids: BTreeMap::new(),
-            revision: 0,
+            uncopied: Lines::new(),
             said: BTreeMap::new(),
             unasked: false,
         }
@@ -247,7 +247,7 @@ impl Cache {
         {
             self.uids.insert(key.clone(), uid.into());
         }
-        let Cache { kinds, digests, keep, news, .. } = self;
+        let Cache { kinds, digests, keep, news, uncopied, .. } = self;
         let listing = kinds.entry(kind).or_default();
         if let Some(seen) = &mut listing.seen {
             seen.insert(place.clone());
@@ -286,7 +286,9 @@ impl Cache {
                 entry.stale = told_of && kind == Kind::Service && Intent::read(&object).is_none();
                 if valid || !entry.valid {
                     entry.valid = valid;
-                    entry.text = keep.texts.then(|| text.into());
+                    if keep.texts {
+                        uncopied.insert(key.clone(), Some(text.into()));
+                    }
                     news.applied(key.clone(), Arc::new(object));
                 }
                 faults.into_iter().next()
@@ -297,7 +299,6 @@ impl Cache {
         let in_force = entry.valid;
         entry.problem = fault.map(|fault| Box::new(problem(&key, fault, in_force)));
         self.fresh = true;
-        self.revision += 1;
     }
 
     /// An object is gone.
@@ -324,9 +325,11 @@ impl Cache {
         let key = ObjectKey { kind, namespace: place.0.to_string(), name: place.1.to_string() };
         self.startup.forget(kind, &key.name);
         self.uids.remove(&key);
+        if self.keep.texts {
+            self.uncopied.insert(key.clone(), None);
+        }
         self.news.deleted(key);
         self.fresh = true;
-        self.revision += 1;
     }
 
     /// The version of an object as it is known.
@@ -401,16 +404,14 @@ impl Cache {
         problems
     }
 
-    /// The texts of what is in force, and a number that is another when they are others.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.kinds
-            .values()
-            .flat_map(|listing| listing.entries.values())
-            .filter_map(|entry| entry.text.as_deref())
+    /// What the copy on disk lacks; from now on it counts as being there.
+    pub(crate) fn take_uncopied(&mut self) -> Lines {
+        std::mem::take(&mut self.uncopied)
     }
 
-    pub(crate) fn revision(&self) -> u64 {
-        self.revision
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.kinds.values().map(|listing| listing.entries.len()).sum()
     }
 }
 

@@ -1,15 +1,18 @@
 //! A copy on disk of everything that was read, so that a process can start while no server answers. It also keeps
 //! what was in force of objects that are broken now.
 
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+mod journal;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
-use egret_api::Kind;
+use egret_api::ObjectKey;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use self::journal::Journal;
 use super::scope::Scope;
 use super::shared::Shared;
 
@@ -18,41 +21,30 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Writing may take one part in so many of the time: a large cluster's copy must not keep the disk busy.
 const SHARE: u32 = 50;
 /// Version of the file's form.
-const FORM: u64 = 1;
+const FORM: u64 = 2;
 
-/// Reads a copy; true if there was one.
-pub(crate) fn restore(path: &Path, scope: &Scope, shared: &Shared) -> bool {
-    match read(path, scope) {
-        Ok(Some(objects)) => {
-            shared.with(|cache| objects.into_iter().for_each(|(kind, value)| cache.apply(kind, value)));
-            true
+/// Of objects that changed: the text that is in force, or that they are gone.
+pub(crate) type Lines = BTreeMap<ObjectKey, Option<Box<str>>>;
+
+/// Reads a copy. Returns it, to be gone on with; `None` if there is none of use.
+pub(crate) fn restore(path: &Path, scope: &Scope, shared: &Shared) -> Option<Journal> {
+    let read = Journal::open(path, &head(scope), |key, value| {
+        shared.with(|cache| match value {
+            Some(value) => cache.apply(key.kind, value),
+            None => cache.deleted(&key),
+        });
+    });
+    match read {
+        Ok(journal) => {
+            // What was read is in it.
+            drop(shared.with(|cache| cache.take_uncopied()));
+            journal
         }
-        Ok(None) => false,
         Err(error) => {
             tracing::warn!(file = %path.display(), "the copy of what the API server said cannot be read: {error}");
-            false
+            None
         }
     }
-}
-
-fn read(path: &Path, scope: &Scope) -> io::Result<Option<Vec<(Kind, Value)>>> {
-    let file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut lines = BufReader::new(file).lines();
-    let head: Value =
-        lines.next().transpose()?.map_or(Ok(Value::Null), |line| serde_json::from_str(&line))?;
-    if head != self::head(scope) {
-        return Err(io::Error::other("it is of another node or another version"));
-    }
-    let mut objects = Vec::new();
-    for line in lines {
-        let value: Value = serde_json::from_str(&line?)?;
-        let kind = value["apiVersion"].as_str().zip(value["kind"].as_str()).and_then(|(v, k)| Kind::of(v, k));
-        objects.extend(kind.map(|kind| (kind, value)));
-    }
-    Ok(Some(objects))
 }
 
 fn head(scope: &Scope) -> Value {
@@ -63,27 +55,36 @@ fn head(scope: &Scope) -> Value {
 }
 
 /// Keeps the copy up to date for as long as the store lives.
-pub(crate) async fn keep(path: PathBuf, scope: Scope, shared: Weak<Shared>) {
-    let mut written = None;
+pub(crate) async fn keep(path: PathBuf, scope: Scope, restored: Option<Journal>, shared: Weak<Shared>) {
+    let mut journal = Some(restored.unwrap_or_else(|| Journal::new(&path, head(&scope))));
+    let mut lines = Lines::new();
     let mut complained = false;
     loop {
         sleep(LOOK).await;
         let Some(shared) = shared.upgrade() else { return };
-        let lines = shared.with(|cache| {
-            // What is not known yet must not take the place of what was.
-            let other = cache.is_complete() && written != Some(cache.revision());
-            written = if other { Some(cache.revision()) } else { written };
-            other.then(|| cache.texts().map(str::to_owned).collect::<Vec<_>>())
-        });
+        let (news, live, complete) =
+            shared.with(|cache| (cache.take_uncopied(), cache.len(), cache.is_complete()));
         drop(shared);
-        let Some(lines) = lines else { continue };
+        // What could not be written the last time, unless it is other by now.
+        lines.extend(news);
+        let Some(mut open) = journal.take() else { return };
+        if lines.is_empty() && (!complete || open.counts()) {
+            journal = Some(open);
+            continue;
+        }
         let begun = Instant::now();
-        let (file, head) = (path.clone(), head(&scope));
-        let result = tokio::task::spawn_blocking(move || write(&file, &head, &lines)).await;
-        match result.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        let batch = std::mem::take(&mut lines);
+        let written = tokio::task::spawn_blocking(move || {
+            let result = open.write(&batch, live, complete);
+            (open, batch, result)
+        });
+        // A thread that panicked took the journal along, and nothing that works.
+        let Ok((open, batch, result)) = written.await else { return };
+        journal = Some(open);
+        match result {
             Ok(()) => complained = false,
             Err(error) => {
-                written = None;
+                lines = batch;
                 if !std::mem::replace(&mut complained, true) {
                     tracing::warn!(file = %path.display(), "no copy of what the API server says is kept: {error}");
                 }
@@ -91,18 +92,4 @@ pub(crate) async fn keep(path: PathBuf, scope: Scope, shared: Weak<Shared>) {
         }
         sleep(begun.elapsed() * SHARE).await;
     }
-}
-
-fn write(path: &Path, head: &Value, lines: &[String]) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let draft = path.with_extension("draft");
-    let mut file = BufWriter::new(std::fs::File::create(&draft)?);
-    writeln!(file, "{head}")?;
-    for line in lines {
-        writeln!(file, "{line}")?;
-    }
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
-    std::fs::rename(&draft, path)
 }

@@ -91,10 +91,9 @@ impl Kubernetes {
         let shared = Arc::new(Shared::new(cache, access.modes.clone(), access.obeys));
         let mut patience = None;
         if let Some(path) = &access.copy {
-            if copy::restore(path, &access.scope, &shared) {
-                patience = Some(Instant::now() + PATIENCE);
-            }
-            tokio::spawn(copy::keep(path.clone(), access.scope.clone(), Arc::downgrade(&shared)));
+            let restored = copy::restore(path, &access.scope, &shared);
+            patience = restored.is_some().then(|| Instant::now() + PATIENCE);
+            tokio::spawn(copy::keep(path.clone(), access.scope.clone(), restored, Arc::downgrade(&shared)));
         }
         for kind in Kind::ALL {
             tokio::spawn(follow::follow(client.clone(), access.scope.clone(), *kind, shared.clone()));
