@@ -31,7 +31,7 @@ use anyhow::Context;
 use egret_api::{EgressNode, EgressNodeSpec, Kind, Modes, Object, ObjectKey};
 use egret_datapath::{Attach, Links, Prober};
 use egret_plan::tables::UnknownPods;
-use egret_plan::{ClusterSettings, Steering};
+use egret_plan::{ClusterSettings, Steering, World};
 use egret_status::Listen;
 use egret_store::{Access, Directory, Kubernetes, Recorder, Scope, Source, Store, StoreError};
 use ipnet::IpNet;
@@ -209,7 +209,8 @@ async fn work<S: Store + 'static>(
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<()> {
     let (batches, batches_receiver) = mpsc::unbounded_channel();
-    let underlay_address = start::address(&mut store, &batches, &options.node, &metrics).await;
+    let mut world = World::of_node(&options.node, options.modes.clone());
+    let underlay_address = start::address(&mut store, &mut world, &batches, &options.node, &metrics).await;
     let mut links = again(&metrics, Links::open).await;
     let datapath = start::datapath(&options, &mut links, underlay_address, &metrics).await;
     metrics.opened(datapath.counters());
@@ -238,7 +239,8 @@ async fn work<S: Store + 'static>(
         cluster: ClusterSettings { inside: options.inside },
         modes: options.modes,
     };
-    let node = Node::adopt(setup, datapath, actual);
+    let mut node = Node::adopt(setup, datapath, actual);
+    node.knows(world);
     let channels = Channels {
         batches: batches_receiver,
         links: links_receiver,

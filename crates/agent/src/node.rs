@@ -144,6 +144,11 @@ impl<K: Kernel> Node<K> {
         }
     }
 
+    /// What was read of the cluster before there was a node to plan for.
+    pub(crate) fn knows(&mut self, world: World) {
+        self.world = world;
+    }
+
     /// The store changed. False if this node has nothing to do or to say by it.
     pub(crate) fn objects(&mut self, batch: Changes) -> bool {
         let digests = Digests { objects: batch.objects_digest, addresses: batch.addresses_digest };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use egret_api::{Kind, Object, ObjectKey};
 use egret_datapath::{Config, Datapath, DatapathError, LinkQuery, Links};
+use egret_plan::World;
 use egret_store::{Changes, Store};
 use tokio::sync::mpsc;
 
@@ -21,9 +22,11 @@ pub const VXLAN_PORT: u16 = 8474;
 /// What failed is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Reads the store until it says where this node is.
+/// Reads the store until it says where this node is. What it says goes into the world at once, so that a large cluster's
+/// objects need not be kept until there is a datapath.
 pub(crate) async fn address<S: Store>(
     store: &mut S,
+    world: &mut World,
     batches: &mpsc::UnboundedSender<Changes>,
     node: &str,
     metrics: &Metrics,
@@ -32,12 +35,19 @@ pub(crate) async fn address<S: Store>(
     metrics.starting("waiting for the store to be read".to_owned());
     let mut found = None;
     loop {
-        let changes = store.changes().await;
-        if changes.deleted.contains(&key) {
-            found = None;
+        let mut changes = store.changes().await;
+        for gone in changes.deleted.drain(..) {
+            found = found.filter(|_| gone != key);
+            world.delete(&gone);
         }
-        if let Some(object) = changes.applied.iter().find(|object| object.key() == key) {
-            found = Some(internal_address(object));
+        for object in std::mem::take(&mut changes.applied) {
+            if object.key() == key {
+                found = Some(internal_address(&object));
+            }
+            world.apply_shared(object);
+        }
+        if changes.more {
+            continue;
         }
         // The receiver lives as long as the agent.
         let _ = batches.send(changes);

@@ -20,6 +20,11 @@ impl News {
         self.0.insert(key, None);
     }
 
+    /// How many objects are to be told of.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// What is to be told, which then is told: objects, and the keys of those that are gone. In the order of keys.
     pub(crate) fn take(&mut self) -> (Vec<Arc<Object>>, Vec<ObjectKey>) {
         let (mut applied, mut deleted) = (Vec::new(), Vec::new());

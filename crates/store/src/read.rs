@@ -131,6 +131,7 @@ impl Read {
             addresses_digest: hexadecimal(digests.1),
             stale_statuses,
             lost: BTreeSet::new(),
+            more: false,
         })
     }
 

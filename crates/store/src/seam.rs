@@ -29,6 +29,9 @@ pub struct Changes {
     /// Records that somebody removed who is not their writer (with their definition, say). They stay in force here; their
     /// writer writes them again, or deletes them.
     pub lost: BTreeSet<ObjectKey>,
+    /// Not everything is known yet, and this is told so that nobody has to keep it: nothing may be decided by it before
+    /// the rest has come. Only who keeps a copy on disk is told in pieces; digests and problems come at the end.
+    pub more: bool,
 }
 
 /// Everything a store holds at one moment.

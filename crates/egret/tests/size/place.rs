@@ -56,6 +56,8 @@ impl Place {
     pub fn agent(&self, node: &str) -> Agent {
         let log = self.directory.join("agent.log");
         let process = Command::new(env!("CARGO_BIN_EXE_egret"))
+            // as the DaemonSet has it
+            .envs([("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "65536")])
             .args(["agent", "--store", "kubernetes", "--node", node, "--kubeconfig"])
             .arg(self.kubeconfig())
             .arg("--pin-dir")

@@ -372,7 +372,18 @@ impl Cache {
             addresses_digest: format!("{:016x}", self.digests.addresses),
             stale_statuses: self.stale_statuses(),
             lost: self.lost(),
+            more: false,
         })
+    }
+
+    /// Some of what is to be told, if there is much of it, before all is known.
+    pub(crate) fn take_piece(&mut self) -> Option<Changes> {
+        const PIECE: usize = 256;
+        if self.news.len() < PIECE {
+            return None;
+        }
+        let (applied, deleted) = self.news.take();
+        Some(Changes { applied, deleted, more: true, ..Changes::default() })
     }
 
     /// The digest that an agent of this node has of what people wrote, if it has seen the same.

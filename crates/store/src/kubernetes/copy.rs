@@ -12,9 +12,12 @@ use egret_api::ObjectKey;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use self::journal::Journal;
+use super::cache::Cache;
 use super::scope::Scope;
 use super::shared::Shared;
+use crate::Changes;
+
+pub(crate) use self::journal::{Journal, Reader};
 
 /// How often it is looked whether the copy is still one.
 const LOOK: Duration = Duration::from_secs(1);
@@ -26,25 +29,37 @@ const FORM: u64 = 2;
 /// Of objects that changed: the text that is in force, or that they are gone.
 pub(crate) type Lines = BTreeMap<ObjectKey, Option<Box<str>>>;
 
-/// Reads a copy. Returns it, to be gone on with; `None` if there is none of use.
-pub(crate) fn restore(path: &Path, scope: &Scope, shared: &Shared) -> Option<Journal> {
-    let read = Journal::open(path, &head(scope), |key, value| {
-        shared.with(|cache| match value {
-            Some(value) => cache.apply(key.kind, value),
-            None => cache.deleted(&key),
-        });
-    });
-    match read {
-        Ok(journal) => {
-            // What was read is in it.
-            drop(shared.with(|cache| cache.take_uncopied()));
-            journal
+/// Opens a copy, to be read; `None` if there is none of use.
+pub(crate) fn open(path: &Path, scope: &Scope) -> Option<Reader> {
+    Reader::open(path, &head(scope)).unwrap_or_else(|error| {
+        unread(path, &error);
+        None
+    })
+}
+
+/// Reads on in a copy until something is to be told, which is returned, or there is no more.
+pub(crate) fn restore(path: &Path, reader: &mut Reader, cache: &mut Cache) -> Option<Changes> {
+    loop {
+        match reader.next() {
+            Ok(Some((key, Some(value)))) => cache.apply(key.kind, value),
+            Ok(Some((key, None))) => cache.deleted(&key),
+            Ok(None) => return None,
+            // What was read before is in the part of the file that is gone on with.
+            Err(error) => {
+                unread(path, &error);
+                return None;
+            }
         }
-        Err(error) => {
-            tracing::warn!(file = %path.display(), "the copy of what the API server said cannot be read: {error}");
-            None
+        // It comes from there.
+        drop(cache.take_uncopied());
+        if let Some(piece) = cache.take_piece() {
+            return Some(piece);
         }
     }
+}
+
+fn unread(path: &Path, error: &std::io::Error) {
+    tracing::warn!(file = %path.display(), "the copy of what the API server said cannot be read: {error}");
 }
 
 fn head(scope: &Scope) -> Value {

@@ -66,6 +66,8 @@ pub struct Kubernetes {
     access: Access,
     shared: Arc<Shared>,
     events: events::Sender,
+    /// The copy on disk, until it has been read: it comes before what the server says.
+    restoring: Option<copy::Reader>,
     /// When the change that was noticed is to be told.
     due: Option<Instant>,
     /// Till when everything is waited for.
@@ -89,17 +91,37 @@ impl Kubernetes {
         };
         let cache = Cache::new(keep, Kind::ALL.iter().copied());
         let shared = Arc::new(Shared::new(cache, access.modes.clone(), access.obeys));
-        let mut patience = None;
-        if let Some(path) = &access.copy {
-            let restored = copy::restore(path, &access.scope, &shared);
-            patience = restored.is_some().then(|| Instant::now() + PATIENCE);
-            tokio::spawn(copy::keep(path.clone(), access.scope.clone(), restored, Arc::downgrade(&shared)));
+        let restoring = access.copy.as_ref().and_then(|path| copy::open(path, &access.scope));
+        let events = events::start(client.clone(), access.manager, shared.clone());
+        let mut store =
+            Self { client, access, shared, events, restoring, due: None, patience: None, told: false };
+        if store.restoring.is_none() {
+            store.follow(None);
+        }
+        Ok(store)
+    }
+
+    /// Begins to listen to the server.
+    fn follow(&mut self, restored: Option<copy::Journal>) {
+        let scope = &self.access.scope;
+        self.patience = restored.is_some().then(|| Instant::now() + PATIENCE);
+        if let Some(path) = &self.access.copy {
+            tokio::spawn(copy::keep(path.clone(), scope.clone(), restored, Arc::downgrade(&self.shared)));
         }
         for kind in Kind::ALL {
-            tokio::spawn(follow::follow(client.clone(), access.scope.clone(), *kind, shared.clone()));
+            tokio::spawn(follow::follow(self.client.clone(), scope.clone(), *kind, self.shared.clone()));
         }
-        let events = events::start(client.clone(), access.manager, shared.clone());
-        Ok(Self { client, access, shared, events, due: None, patience, told: false })
+    }
+
+    /// Reads on in the copy; `None`: it has been read.
+    fn restore(&mut self) -> Option<Changes> {
+        let (Some(reader), Some(path)) = (&mut self.restoring, &self.access.copy) else { return None };
+        let piece = self.shared.with(|cache| copy::restore(path, reader, cache));
+        if piece.is_none() {
+            let read = self.restoring.take().map(copy::Reader::done);
+            self.follow(read);
+        }
+        piece
     }
 
     /// The digest that an agent of this node has of what people wrote, if it has seen what was seen here. Only a
@@ -158,6 +180,9 @@ impl Store for Kubernetes {
     type Recorder = Applied;
 
     async fn changes(&mut self) -> Changes {
+        if let Some(piece) = self.restore() {
+            return piece;
+        }
         loop {
             if self.due.is_none() {
                 tokio::select! {
@@ -168,6 +193,11 @@ impl Store for Kubernetes {
             until(self.due).await;
             self.due = None;
             if !self.may_tell() {
+                if self.access.copy.is_some()
+                    && let Some(piece) = self.shared.with(Cache::take_piece)
+                {
+                    return piece;
+                }
                 continue;
             }
             if let Some(mut changes) = self.shared.with(Cache::take) {

@@ -33,6 +33,66 @@ pub(crate) struct Journal {
     others: bool,
 }
 
+/// The file of a copy, being read, each change in its order.
+pub(crate) struct Reader {
+    journal: Journal,
+    lines: BufReader<File>,
+    text: String,
+}
+
+impl Reader {
+    /// Opens the file at `path`; `None`: there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its head is another.
+    pub(crate) fn open(path: &Path, head: &Value) -> io::Result<Option<Reader>> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let lines = BufReader::new(file.try_clone()?);
+        let journal =
+            Journal { file: Some(file), counts: true, others: true, ..Journal::new(path, head.clone()) };
+        let mut reader = Reader { journal, lines, text: String::new() };
+        match reader.line()? {
+            Some(there) if there == *head => Ok(Some(reader)),
+            _ => Err(io::Error::other("it is of another node or another version")),
+        }
+    }
+
+    /// The next change; an object that is gone has no value. A line that was cut off by a crash is left out, as it would
+    /// be if the crash had been earlier.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(ObjectKey, Option<Value>)>> {
+        while let Some(value) = self.line()? {
+            self.journal.lines += 1;
+            let kind = value["apiVersion"].as_str().zip(value["kind"].as_str());
+            if let Some(kind) = kind.and_then(|(version, kind)| Kind::of(version, kind)) {
+                let key = key_of(kind, &value);
+                return Ok(Some((key, (value["gone"] != Value::Bool(true)).then_some(value))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// To be gone on with after what was read.
+    pub(crate) fn done(self) -> Journal {
+        self.journal
+    }
+
+    fn line(&mut self) -> io::Result<Option<Value>> {
+        self.text.clear();
+        let length = self.lines.read_line(&mut self.text)?;
+        let whole = self.text.ends_with('\n').then(|| serde_json::from_str(&self.text).ok()).flatten();
+        if whole.is_some() {
+            self.journal.length += length as u64;
+        }
+        Ok(whole)
+    }
+}
+
 /// What tells whose line it is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,45 +121,6 @@ impl Journal {
     /// One that takes the place of what is at `path` when all is known.
     pub(crate) fn new(path: &Path, head: Value) -> Journal {
         Journal { path: path.to_owned(), head, file: None, length: 0, lines: 0, counts: false, others: false }
-    }
-
-    /// Reads the file at `path`, each change in its order, to be gone on with. `None`: there is none. A line that was cut
-    /// off by a crash is left out, as it would be if the crash had been earlier.
-    ///
-    /// # Errors
-    /// When it cannot be read, or its head is another.
-    pub(crate) fn open(
-        path: &Path,
-        head: &Value,
-        mut apply: impl FnMut(ObjectKey, Option<Value>),
-    ) -> io::Result<Option<Journal>> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file?,
-        };
-        let mut journal = Journal { counts: true, others: true, ..Journal::new(path, head.clone()) };
-        let (mut reader, mut text) = (BufReader::new(&file), String::new());
-        while reader.read_line(&mut text)? > 0 && text.ends_with('\n') {
-            let Ok(value) = serde_json::from_str::<Value>(&text) else { break };
-            if journal.length == 0 && value != *head {
-                return Err(io::Error::other("it is of another node or another version"));
-            }
-            if journal.length > 0 {
-                journal.lines += 1;
-                let kind = value["apiVersion"].as_str().zip(value["kind"].as_str());
-                if let Some(kind) = kind.and_then(|(version, kind)| Kind::of(version, kind)) {
-                    let key = key_of(kind, &value);
-                    apply(key, (value["gone"] != Value::Bool(true)).then_some(value));
-                }
-            }
-            journal.length += text.len() as u64;
-            text.clear();
-        }
-        if journal.length == 0 {
-            return Err(io::Error::other("it has no head"));
-        }
-        journal.file = Some(file);
-        Ok(Some(journal))
     }
 
     /// It stands at its path.

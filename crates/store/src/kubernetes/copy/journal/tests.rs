@@ -29,11 +29,20 @@ fn head() -> Value {
 /// What somebody who starts reads, by name; `None` if there is no copy.
 fn read(path: &Path) -> Option<BTreeMap<String, u64>> {
     let mut objects = BTreeMap::new();
-    let journal = Journal::open(path, &head(), |key, value| match value {
-        Some(value) => drop(objects.insert(key.name, value["says"].as_u64().unwrap())),
-        None => drop(objects.remove(&key.name)),
-    });
-    journal.unwrap().map(|_| objects)
+    let mut reader = Reader::open(path, &head()).unwrap()?;
+    while let Some((key, value)) = reader.next().unwrap() {
+        match value {
+            Some(value) => drop(objects.insert(key.name, value["says"].as_u64().unwrap())),
+            None => drop(objects.remove(&key.name)),
+        }
+    }
+    Some(objects)
+}
+
+fn restored(path: &Path) -> Journal {
+    let mut reader = Reader::open(path, &head()).unwrap().unwrap();
+    while reader.next().unwrap().is_some() {}
+    reader.done()
 }
 
 fn of(objects: &[(&str, u64)]) -> Option<BTreeMap<String, u64>> {
@@ -85,8 +94,7 @@ fn what_a_crash_cut_off_is_left_out_and_written_over() {
     let whole = std::fs::read(&path).unwrap();
     for cut in 1..text("b", 1).len() {
         std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-        let mut restored = Journal::open(&path, &head(), |_, _| {}).unwrap().unwrap();
-        restored.write(&[said("c", 1)].into(), 2, true).unwrap();
+        restored(&path).write(&[said("c", 1)].into(), 2, true).unwrap();
         assert_eq!(read(&path), of(&[("a", 1), ("c", 1)]), "{cut} bytes less");
     }
 }
@@ -96,7 +104,7 @@ fn another_nodes_copy_is_none_and_stays_until_there_is_a_new_one() {
     let path = place("other");
     let mut other = Journal::new(&path, json!({"form": 2, "node": "node-2"}));
     other.write(&[said("a", 1)].into(), 1, true).unwrap();
-    let error = Journal::open(&path, &head(), |key, _| panic!("{key}")).err().unwrap();
+    let error = Reader::open(&path, &head()).err().unwrap();
     assert!(error.to_string().contains("another node"), "{error}");
     Journal::new(&path, head()).write(&[said("b", 1)].into(), 1, true).unwrap();
     assert_eq!(read(&path), of(&[("b", 1)]));
@@ -117,7 +125,7 @@ fn two_processes_that_write_for_a_while_spoil_nothing() {
     let path = place("two");
     let mut old = Journal::new(&path, head());
     old.write(&[said("a", 1), said("b", 1)].into(), 2, true).unwrap();
-    let mut new = Journal::open(&path, &head(), |_, _| {}).unwrap().unwrap();
+    let mut new = restored(&path);
     for round in 2..6 {
         old.write(&[said("a", round)].into(), 2, true).unwrap();
         assert_eq!(read(&path).map(|objects| objects["a"]), Some(round));
