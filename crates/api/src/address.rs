@@ -19,6 +19,7 @@ use crate::timeouts::Timeouts;
     plural = "egressaddresses",
     shortname = "eaddr",
     category = "egret",
+    doc = "The record of one egress address: who uses it, who may serve it, and whose its ports are. Written by the controller; for people to read.",
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".spec.address"}"#,
     printcolumn = r#"{"name":"Pool","type":"string","jsonPath":".spec.pool"}"#,
     printcolumn = r#"{"name":"Candidates","type":"string","jsonPath":".spec.candidates"}"#,

@@ -50,8 +50,6 @@ reasons! {
     NoGateway,
     /// Every block of the address is leased to other nodes.
     BlocksExhausted,
-    /// Another object with the same kind and name was read first.
-    Duplicate,
     /// More port rules meet at one destination than the datapath can hold.
     TooManyPortRules,
     /// Nobody has given the object an address yet.

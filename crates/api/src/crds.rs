@@ -28,9 +28,21 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     for version in all.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             name_operators(schema);
+            flow(schema);
         }
     }
     all
+}
+
+/// Descriptions come with the line breaks of the source; who prints them breaks lines for their own width.
+fn flow(schema: &mut JSONSchemaProps) {
+    if let Some(text) = &mut schema.description {
+        *text = text.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+    }
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(flow);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        flow(items);
+    }
 }
 
 /// Label selectors come from a type that leaves the operator open; the API server can tell a slip at once.

@@ -45,11 +45,12 @@ pub enum Mode {
     plural = "egressdialects",
     shortname = "edialect",
     category = "egret",
+    doc = "How far the objects of another system count: antrea, deckhouse, loxilb or kube-vip. Written by the controller, as it was started; for people to read.",
     printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.mode"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 pub struct EgressDialectSpec {
-    /// How far.
+    /// How far the system's objects count.
     pub mode: Mode,
 }
 

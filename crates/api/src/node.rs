@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
     plural = "egressnodes",
     shortname = "enode",
     category = "egret",
+    doc = "The record of one node: what its agent sees and what it has in force. Written by that agent; for people to read.",
     printcolumn = r#"{"name":"Underlay","type":"string","jsonPath":".spec.underlay"}"#,
     printcolumn = r#"{"name":"Ready","type":"boolean","jsonPath":".spec.ready"}"#,
     printcolumn = r#"{"name":"Holds","type":"string","jsonPath":".spec.holds"}"#,

@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// TCP after both sides have spoken: 7440 (2 h 4 min) or more (RFC 5382 REQ-5).
+    /// Seconds of TCP after both sides have spoken: 7440 (2 h 4 min) or more (RFC 5382 REQ-5).
     #[schemars(range(min = 7440, max = 604800))]
     pub tcp_established: u32,
-    /// TCP while it opens: 240 (4 min) or more (RFC 5382 REQ-5).
+    /// Seconds of TCP while it opens: 240 (4 min) or more (RFC 5382 REQ-5).
     #[schemars(range(min = 240, max = 604800))]
     pub tcp_transitory: u32,
-    /// TCP after a FIN of both sides, or a RST: 1 to 240; RFC 5382 REQ-5 leaves it open.
+    /// Seconds of TCP after a FIN of both sides, or a RST: 1 to 240; RFC 5382 REQ-5 leaves it open.
     #[schemars(range(min = 1, max = 240))]
     pub tcp_closed: u32,
-    /// UDP: 120 (2 min) or more, 300 recommended (RFC 4787 REQ-5).
+    /// Seconds of UDP: 120 (2 min) or more, 300 recommended (RFC 4787 REQ-5).
     #[schemars(range(min = 120, max = 604800))]
     pub udp: u32,
-    /// ICMP echo: 60 or more (RFC 5508 REQ-2).
+    /// Seconds of ICMP echo: 60 or more (RFC 5508 REQ-2).
     #[schemars(range(min = 60, max = 604800))]
     pub icmp: u32,
 }

@@ -58,7 +58,7 @@ fn the_one_file_is_let_in_and_nothing_is_left_when_it_is_deleted() {
         assert!(token, "a pod has a token by which it is known: {pod:#}");
     }
     // As the page for users has it.
-    let page = std::fs::read_to_string(root().join("docs/install.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/first-policy.md")).unwrap();
     let (_, first) = page.split_once("<<EOF\n").unwrap();
     cluster.apply(first.split_once("\nEOF").unwrap().0);
     let made = cluster.kubectl(&["get", "egresspools,egresspolicies", "-A", "-o", "name"]);

@@ -8,6 +8,7 @@ mod cluster;
 mod examples;
 mod reap;
 mod report;
+mod rows;
 mod run;
 mod screen;
 mod sources;

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use super::rows::Rows;
 use super::sources::Sighting;
 use crate::sniff;
 use crate::traffic::outcome::{Outcome, Stalls};
@@ -94,13 +94,8 @@ impl Report {
 
     /// The report for people.
     pub fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header(["", "result", ""]);
-        let mark = |right: bool| if right { "ok" } else { "FAILED" };
-        let mut row = |what: &str, result: String, right: bool| {
-            table.add_row([what, &result, mark(right)]);
-        };
+        let mut rows = Rows::new();
+        let mut row = |what: &str, result: String, right: bool| rows.add(what, &result, right);
         let (failover, all) = (&self.failover, self.connections.held + self.connections.lost);
         for (what, pods, server) in [
             ("prod leaves by", "prod/", ""),
@@ -127,23 +122,14 @@ impl Report {
         row("TCP connections held", held, self.connections.lost == 0);
         let all = self.flows.held + self.flows.lost;
         row("UDP flows held", format!("{} of {all}", self.flows.held), self.flows.lost == 0);
-        for (what, Stalls { p50, p99, max }) in [
-            ("longest gap of a connection (ms)", self.stall_ms),
-            ("longest gap of a UDP flow (ms)", self.flow_stall_ms),
-        ] {
-            row(what, format!("p50 {p50}, p99 {p99}, longest {max}"), true);
+        rows.gap("longest gap of a connection (ms)", &self.stall_ms);
+        rows.gap("longest gap of a UDP flow (ms)", &self.flow_stall_ms);
+        rows.datagrams("datagrams lost meanwhile", self.datagrams);
+        rows.sniffed(self.wrong_source_packets, self.packets_looked_at, self.packets_missed);
+        for outcome in [&self.connections, &self.flows] {
+            rows.lost("lost because", outcome);
         }
-        let Datagrams { sent, answered } = self.datagrams;
-        row("datagrams lost meanwhile", format!("{} of {sent}", sent.saturating_sub(answered)), true);
-        let wrong = format!("{} of {}", self.wrong_source_packets, self.packets_looked_at);
-        row("packets with a wrong source", wrong, self.wrong_source_packets == 0);
-        if self.packets_missed > 0 {
-            row("packets that the sniffer missed", self.packets_missed.to_string(), false);
-        }
-        for (reason, count) in self.connections.reasons.iter().chain(&self.flows.reasons) {
-            row("lost because", format!("{reason}: {count}"), false);
-        }
-        crate::show::trimmed(&table)
+        rows.print()
     }
 
     /// The sources that servers saw of some pods, and whether all were right.

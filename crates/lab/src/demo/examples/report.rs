@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::demo::report::{Datagrams, Failover, Machine, list};
+use crate::demo::rows::Rows;
 use crate::traffic::outcome::{Outcome, Stalls};
 
 /// Everything that was found.
@@ -69,13 +69,7 @@ impl Report {
 
     /// The report for people.
     pub fn table(&self, dying: &str) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header(["", "result", ""]);
-        let mark = |right: bool| if right { "ok" } else { "FAILED" };
-        let mut row = |what: &str, result: String, right: bool| {
-            table.add_row([what, &result, mark(right)]);
-        };
+        let mut rows = Rows::new();
         for (name, shown) in &self.examples {
             let Shown { failover, connections, flows, datagrams, stall_ms, flow_stall_ms } = shown;
             let sources: Vec<String> =
@@ -83,11 +77,11 @@ impl Report {
             let right = sources.iter().all(|source| *source == failover.address) && !sources.is_empty();
             let mut sources = sources;
             sources.dedup();
-            row(&format!("{name}: its pods leave by"), sources.join(", "), right);
+            rows.add(&format!("{name}: its pods leave by"), &sources.join(", "), right);
             let to = failover.to.as_deref().unwrap_or("nobody");
             let moved = format!("{}, then {}", list(&failover.arp_before), list(&failover.arp_after));
             let held = failover.arp_after.len() == 1 && failover.arp_after[0] == to;
-            row(&format!("{name}: {dying} powered off; who answers ARP"), moved, held);
+            rows.add(&format!("{name}: {dying} powered off; who answers ARP"), &moved, held);
             for (what, outcome, stalls) in
                 [("TCP connections", connections, stall_ms), ("UDP flows", flows, flow_stall_ms)]
             {
@@ -96,29 +90,17 @@ impl Report {
                     continue;
                 }
                 let held = format!("{} of {all}", outcome.held);
-                row(&format!("{name}: {what} held"), held, outcome.lost == 0);
+                rows.add(&format!("{name}: {what} held"), &held, outcome.lost == 0);
                 let young = format!("{} of {all}", outcome.younger_than_10_s);
-                row(&format!("{name}: of these younger than 10 s at the fault"), young, true);
-                let Stalls { p50, p99, max } = stalls;
-                row(
-                    &format!("{name}: longest gap (ms)"),
-                    format!("p50 {p50}, p99 {p99}, longest {max}"),
-                    true,
-                );
-                for (reason, count) in &outcome.reasons {
-                    row(&format!("{name}: lost because"), format!("{reason}: {count}"), false);
-                }
+                rows.add(&format!("{name}: of these younger than 10 s at the fault"), &young, true);
+                rows.gap(&format!("{name}: longest gap (ms)"), stalls);
+                rows.lost(&format!("{name}: lost because"), outcome);
             }
-            let lost = datagrams.sent.saturating_sub(datagrams.answered);
-            row(&format!("{name}: datagrams lost meanwhile"), format!("{lost} of {}", datagrams.sent), true);
+            rows.datagrams(&format!("{name}: datagrams lost meanwhile"), *datagrams);
         }
         let [before, after] = self.unselected;
-        row("a pod that nobody selects leaves by", format!("{before}, then {after}"), before == after);
-        let wrong = format!("{} of {}", self.wrong_source_packets, self.packets_looked_at);
-        row("packets with a wrong source", wrong, self.wrong_source_packets == 0);
-        if self.packets_missed > 0 {
-            row("packets that the sniffer missed", self.packets_missed.to_string(), false);
-        }
-        crate::show::trimmed(&table)
+        rows.add("a pod that nobody selects leaves by", &format!("{before}, then {after}"), before == after);
+        rows.sniffed(self.wrong_source_packets, self.packets_looked_at, self.packets_missed);
+        rows.print()
     }
 }
