@@ -89,7 +89,7 @@ static __always_inline bool set_piece(struct __sk_buff *skb, __u32 length, __u32
 	return true;
 }
 
-/* Out of a link that carries `mtu` bytes. Not static: the kernel verifies it once. */
+/* Out of a link that carries `mtu` bytes. */
 __noinline int leave_in_pieces(struct __sk_buff *skb, const struct packet *p, __u32 link, __u32 mtu)
 {
 	const struct settings *settings = node_settings();
