@@ -108,6 +108,7 @@ __noinline int leave_in_pieces(struct __sk_buff *skb, const struct packet *p, __
 	if (room > MOST_ROOM)
 		room = MOST_ROOM;
 	room &= ~7U;
+	skb->mark = 0;	/* of a pod on a macvlan: see finish_pods() */
 	for (int i = 0; i < PIECES; i++) {
 		if (length <= mtu) {
 			if (!set_piece(skb, length, place))

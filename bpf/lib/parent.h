@@ -16,7 +16,6 @@ static __always_inline enum reason parent_packet(struct __sk_buff *skb)
 	struct packet p = {};
 	const struct pod *pod;
 	enum reason reason;
-	__u32 mark;
 
 	if (skb->vlan_present)	/* another network's */
 		return GO_ON;
@@ -36,11 +35,5 @@ static __always_inline enum reason parent_packet(struct __sk_buff *skb)
 		return GO_ON;
 	if (to_overlay_port(skb, &p, settings))
 		return DROP_OVERLAY_PORT;
-	/* a veth takes the pod's mark away, a macvlan leaves it, and it would be the node's for routing */
-	mark = skb->mark;
-	skb->mark = 0;
-	reason = selected_pod(skb, &p, settings, pod);
-	if (reason < SENT_WIRE)
-		skb->mark = mark;
-	return reason;
+	return selected_pod(skb, &p, settings, pod);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use egret_api::{EgressAddress, EgressNode, Kind, Lease, Modes, Object};
 use egret_datapath::{AddressUse, ApplyError, DatapathError, GuardDrops, LinkSnapshot, Role, Sweep};
 use egret_plan::tables::{Guard, Hops, LinkIndex, Mac, Path, Settings, Tables, UnknownPods};
-use egret_plan::{Change, ClusterSettings, LocalWire, PodLink, Steering, Underlay};
+use egret_plan::{Change, ClusterSettings, LocalWire, PodLink, SecondLink, Steering, Underlay};
 use egret_store::Changes;
 use serde_json::{Value, json};
 
@@ -344,6 +344,36 @@ fn a_new_agent_leaves_a_link_into_another_network_as_it_is_until_it_has_planned(
     node.step(Instant::now());
     assert!(node.in_force().is_some());
     assert_eq!(roles_at(&node, SECOND_LINK), [Role::Second]);
+}
+
+const PARENT: LinkIndex = 8;
+
+/// A pod has a macvlan in another network: found, or not.
+fn links_with_macvlan(found: bool) -> LinkSnapshot {
+    let mut links = links(1, true, true);
+    if found {
+        let at = PodLink { link: PARENT, mac: [6; 6], host_mac: [8; 6] };
+        let place = SecondLink { at, network: "123.123.123.0/24".parse().unwrap(), shared: true };
+        links.second_links.insert(("a/pod".to_owned(), ip("123.123.123.17")), place);
+    }
+    links
+}
+
+#[test]
+fn the_parent_of_a_macvlan_is_looked_at_until_no_plan_has_a_pod_on_it() {
+    let (mut node, now) = running(1);
+    node.links(links_with_macvlan(true));
+    assert_eq!(roles_at(&node, PARENT), [Role::Parent], "nothing is held back by that");
+    node.step(now);
+    node.links(links_with_macvlan(false));
+    assert_eq!(roles_at(&node, PARENT), [Role::Parent], "the tables still have its pod");
+    node.step(now);
+    assert_eq!(roles_at(&node, PARENT), []);
+
+    let kernel = Memory { attached: [(PARENT, Role::Parent)].into(), ..Memory::default() };
+    let mut anew = adopt(1, kernel);
+    anew.links(links_with_macvlan(false));
+    assert_eq!(roles_at(&anew, PARENT), [Role::Parent], "it has not looked for the pods' links yet");
 }
 
 #[test]
