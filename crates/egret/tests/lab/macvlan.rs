@@ -35,10 +35,10 @@ fn pods_on_macvlans_leave_by_the_egress_address_and_outlive_its_node() {
     // Not listed: on the same parent, and behind another one in the same network.
     let sibling = pod(&lab, 19, "node-1", "eth0", &[]);
     let distant = pod(&lab, 20, "node-2", "eth0", &[]);
-    for neighbour in [&sibling, &distant] {
+    for (neighbour, node) in [(&sibling, "172.16.0.1"), (&distant, "172.16.0.2")] {
         neighbour.serve_sources(7001);
         let source = neighbour.tcp_source(OUTSIDE.parse().unwrap()).unwrap();
-        assert_eq!(source.to_string(), "172.16.0.1", "the example does not list it");
+        assert_eq!(source.to_string(), node, "the example does not list it");
     }
     assert_seen_as(&inside, "123.123.123.19:7001", "123.123.123.17");
     assert_seen_as(&inside, "123.123.123.20:7001", "123.123.123.17");
