@@ -5,8 +5,8 @@
 #include "lib/inbound.h"
 #include "lib/neighbour.h"
 #include "lib/outbound.h"
+#include "lib/parent.h"
 #include "lib/probe.h"
-#include "lib/second.h"
 #include "lib/sweep.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -31,6 +31,21 @@ SEC("classifier")
 int from_second(struct __sk_buff *skb)
 {
 	return finish(skb, second_packet(skb));
+}
+
+/* A veth takes the pod's mark away. A macvlan leaves it, and the node would route by it. */
+static __always_inline int finish_pods(struct __sk_buff *skb, enum reason reason)
+{
+	if (reason >= SENT_WIRE && reason != GO_ON)
+		skb->mark = 0;
+	return reason == GO_ON ? TC_ACT_UNSPEC : finish(skb, reason);
+}
+
+/* tc egress of the parent of pods' macvlan interfaces in another network */
+SEC("classifier")
+int from_parent(struct __sk_buff *skb)
+{
+	return finish_pods(skb, parent_packet(skb));
 }
 
 static __always_inline enum reason overlay_packet(struct __sk_buff *skb)

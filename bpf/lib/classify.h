@@ -11,6 +11,13 @@ static __always_inline bool is_inside(const struct addr *addr)
 	return bpf_map_lookup_elem(&inside, &key) != NULL;
 }
 
+/* The direction to a pod by its link: out of the host's end of its own, and into the parent of its macvlan, which hands each of
+ * its pods what came for them. */
+static __always_inline __u64 towards(const struct pod *pod)
+{
+	return pod->shared ? BPF_F_INGRESS : 0;
+}
+
 /* A packet from a source that this link does not own. */
 static __always_inline enum reason stranger(const struct packet *p, const struct settings *settings, enum reason why)
 {

@@ -164,8 +164,7 @@ static __always_inline bool put_v6(struct __sk_buff *skb, const struct packet *p
 	       !bpf_skb_store_bytes(skb, L3, &error, sizeof(error), 0);
 }
 
-/* Makes the packet an error about itself, from this node to its source. 0: nothing may be said; drop it. Not static: the
- * kernel verifies it once. */
+/* Makes the packet an error about itself, from this node to its source. 0: nothing may be said; drop it. */
 __noinline int complain(struct __sk_buff *skb, const struct packet *p, enum reason why, __u32 mtu)
 {
 	const struct settings *settings = node_settings();

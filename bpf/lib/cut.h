@@ -89,7 +89,7 @@ static __always_inline bool set_piece(struct __sk_buff *skb, __u32 length, __u32
 	return true;
 }
 
-/* Out of a link that carries `mtu` bytes. Not static: the kernel verifies it once. */
+/* Out of a link that carries `mtu` bytes. */
 __noinline int leave_in_pieces(struct __sk_buff *skb, const struct packet *p, __u32 link, __u32 mtu)
 {
 	const struct settings *settings = node_settings();
@@ -108,6 +108,7 @@ __noinline int leave_in_pieces(struct __sk_buff *skb, const struct packet *p, __
 	if (room > MOST_ROOM)
 		room = MOST_ROOM;
 	room &= ~7U;
+	skb->mark = 0;	/* of a pod on a macvlan: see finish_pods() */
 	for (int i = 0; i < PIECES; i++) {
 		if (length <= mtu) {
 			if (!set_piece(skb, length, place))

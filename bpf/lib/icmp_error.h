@@ -7,8 +7,7 @@
 
 #define QUOTED_TRANSPORT 8
 
-/* The quoted packet: addresses, ports and kind; no more of its transport header is promised. Not static: the kernel
- * verifies it once. */
+/* The quoted packet: addresses, ports and kind; no more of its transport header is promised. */
 __noinline int read_quoted(struct __sk_buff *skb, const struct packet *p, struct packet *quoted)
 {
 	enum reason reason;

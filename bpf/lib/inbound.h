@@ -12,6 +12,8 @@ static __always_inline enum reason onto_link(struct __sk_buff *skb, const struct
 {
 	if (!set_macs(skb, pod->mac, pod->host_mac))
 		return DROP_KERNEL;
+	if (pod->shared)
+		return redirected(bpf_redirect(pod->link, towards(pod)), SENT_POD);
 	return redirected(bpf_redirect_peer(pod->link, 0), SENT_POD);
 }
 

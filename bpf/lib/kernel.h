@@ -43,6 +43,9 @@ struct icmphdr {
 #define AF_INET 2
 #define AF_INET6 10
 #endif
+/* Two kinds of functions are not inlined. A `static __noinline` one has a stack of its own, and is verified anew for each call.
+ * A `__noinline` one that is not static is verified once, by itself: it knows nothing of what its callers have checked, so it
+ * asks of each pointer whether it is NULL, and returns an int. */
 #ifndef memcpy
 #define memcpy __builtin_memcpy
 #define memset __builtin_memset

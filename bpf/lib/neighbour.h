@@ -29,8 +29,23 @@ static __always_inline const struct served *held(const struct addr *address, __u
 	return entry && entry->holder && entry->wire == link ? entry : NULL;
 }
 
+/* An ARP frame by which somebody asks for an IPv4 address, or NULL. */
+static __always_inline struct arp_frame *read_request(struct __sk_buff *skb, struct addr *asker, struct addr *asked)
+{
+	struct arp_frame *arp = bytes(skb, 0, sizeof(*arp));
+	__be32 v4;
+
+	if (!arp || arp->operation != bpf_htons(ARP_REQUEST) || arp->protocol != bpf_htons(ETH_P_IP))
+		return NULL;
+	memcpy(&v4, arp->sender, 4);
+	map_v4(asker, v4);
+	memcpy(&v4, arp->target, 4);
+	map_v4(asked, v4);
+	return arp;
+}
+
 /* A request becomes the answer that what it asked for is here, at `mac`. */
-static __always_inline enum reason answer_from(struct __sk_buff *skb, struct arp_frame *arp, const __u8 *mac)
+static __always_inline enum reason answer_from(struct __sk_buff *skb, struct arp_frame *arp, const __u8 *mac, __u64 direction)
 {
 	__be32 asked, asker;
 
@@ -43,26 +58,22 @@ static __always_inline enum reason answer_from(struct __sk_buff *skb, struct arp
 	memcpy(arp->sender, &asked, 4);
 	memcpy(arp->eth.h_dest, arp->eth.h_source, ETH_ALEN);
 	memcpy(arp->eth.h_source, mac, ETH_ALEN);
-	return redirected(bpf_redirect(skb->ifindex, 0), ANSWERED_ARP);
+	return redirected(bpf_redirect(skb->ifindex, direction), ANSWERED_ARP);
 }
 
 static __always_inline enum reason answer_arp(struct __sk_buff *skb)
 {
-	struct arp_frame *arp = bytes(skb, 0, sizeof(*arp));
 	const struct served *mine;
-	struct addr target;
-	__be32 asked, asker;
+	struct addr asker, asked;
+	struct arp_frame *arp = read_request(skb, &asker, &asked);
 
-	if (!arp || arp->operation != bpf_htons(ARP_REQUEST) || arp->protocol != bpf_htons(ETH_P_IP))
+	if (!arp)
 		return PASS_NOT_IP;
-	memcpy(&asked, arp->target, 4);
-	memcpy(&asker, arp->sender, 4);
-	map_v4(&target, asked);
 	/* a node that announces the address is another holder, not somebody who asks (RFC 5227) */
-	mine = asker == asked ? NULL : held(&target, skb->ifindex);
+	mine = same(&asker, &asked) ? NULL : held(&asked, skb->ifindex);
 	if (!mine)
 		return PASS_NOT_IP;
-	return answer_from(skb, arp, mine->mac);
+	return answer_from(skb, arp, mine->mac, 0);
 }
 
 #define ND_SOLICIT 135

@@ -201,12 +201,12 @@ static __always_inline enum reason selected_pod(struct __sk_buff *skb, struct pa
 /* Whoever masquerades a pod towards nodes would make its node the sender of what it puts into the overlay. */
 static __always_inline bool to_overlay_port(struct __sk_buff *skb, const struct packet *p, const struct settings *settings)
 {
-	struct udphdr *udp;
+	__be16 *ports;
 
 	if (p->protocol != IPPROTO_UDP || p->piece == LATER_FRAGMENT)
 		return false;
-	udp = bytes(skb, p->l4, sizeof(*udp));
-	if (!udp || udp->dest != settings->overlay_port)
+	ports = bytes(skb, p->l4, 4);
+	if (!ports || ports[1] != settings->overlay_port)
 		return false;
 	return same(&p->dst, &settings->underlay) || bpf_map_lookup_elem(&nodes, &p->dst);
 }

@@ -127,8 +127,7 @@ static __always_inline bool is_extension(__u8 next)
 	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS || next == IPPROTO_FRAGMENT;
 }
 
-/* Steps over extension headers, the first of which is at p->l4. Returns what comes after them; negative: malformed. Not
- * static: the kernel verifies it once. */
+/* Steps over extension headers, the first of which is at p->l4. Returns what comes after them; negative: malformed. */
 __noinline int skip_extensions(struct __sk_buff *skb, struct packet *p, __u32 first)
 {
 	__u8 next = first;

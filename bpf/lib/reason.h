@@ -35,7 +35,7 @@ enum reason {
 	/* dropped */
 	DROP_MALFORMED,		/* a header is cut short or contradicts itself */
 	DROP_UNKNOWN_POD,	/* to the outside, from a source that this link or node does not know */
-	DROP_SPOOFED,		/* the source belongs to another link */
+	DROP_SPOOFED,		/* the source belongs to another link, or to another pod on it */
 	DROP_NO_FLOW,		/* TCP without SYN, and no flow: nothing to continue */
 	DROP_OUT_OF_WINDOW,	/* a RST that the pod's end of the connection would not take */
 	DROP_PROTOCOL,		/* a protocol without ports, and the sender cannot be told */

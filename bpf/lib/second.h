@@ -14,25 +14,26 @@ static __always_inline const struct pod *selected_here(struct __sk_buff *skb, co
 	return pod && pod->link == skb->ifindex && pod->rules ? pod : NULL;
 }
 
+/* On a link of its own, everything is the pod's. */
+static __always_inline bool sent_by(const struct pod *pod, const __u8 *sender)
+{
+	return !pod->shared || !__builtin_memcmp(sender, pod->mac, ETH_ALEN);
+}
+
 static __noinline enum reason answer_pod(struct __sk_buff *skb)
 {
-	struct arp_frame *arp = bytes(skb, 0, sizeof(*arp));
-	struct addr source, target;
+	struct addr asker, asked;
+	struct arp_frame *arp = read_request(skb, &asker, &asked);
 	const struct pod *pod;
 	__u8 mac[ETH_ALEN];
-	__be32 asked, asker;
 
-	if (!arp || arp->operation != bpf_htons(ARP_REQUEST) || arp->protocol != bpf_htons(ETH_P_IP))
+	if (!arp)
 		return PASS_NOT_IP;
-	memcpy(&asked, arp->target, 4);
-	memcpy(&asker, arp->sender, 4);
-	map_v4(&target, asked);
-	map_v4(&source, asker);
-	pod = selected_here(skb, &source);
-	if (!pod || !bpf_map_lookup_elem(&egress, &target))
+	pod = selected_here(skb, &asker);
+	if (!pod || !sent_by(pod, arp->eth.h_source) || !bpf_map_lookup_elem(&egress, &asked))
 		return PASS_NOT_IP;
 	memcpy(mac, pod->host_mac, ETH_ALEN);
-	return answer_from(skb, arp, mac);
+	return answer_from(skb, arp, mac, towards(pod));
 }
 
 static __always_inline enum reason second_packet(struct __sk_buff *skb)

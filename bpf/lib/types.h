@@ -45,6 +45,8 @@ struct pod {
 	__u32 link;
 	__u8 mac[6];
 	__u8 host_mac[6];
+	__u8 shared;		/* the link is the parent of the pod's macvlan, and of others */
+	__u8 pad[7];
 };
 
 struct rule_key {		/* LPM key */

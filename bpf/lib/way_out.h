@@ -10,14 +10,16 @@
 __noinline int tell_pod(struct __sk_buff *skb, const struct packet *p, const struct pod *pod, enum reason why, __u32 mtu)
 {
 	__u8 mac[ETH_ALEN], host_mac[ETH_ALEN];
+	__u64 direction;
 
 	if (!p || !pod || told(why) == GO_ON)
 		return why;
 	memcpy(mac, pod->mac, ETH_ALEN);
 	memcpy(host_mac, pod->host_mac, ETH_ALEN);
+	direction = towards(pod);
 	if (!complain(skb, p, why, mtu) || !set_macs(skb, mac, host_mac))
 		return why;
-	return redirected(bpf_redirect(skb->ifindex, 0), told(why));
+	return redirected(bpf_redirect(skb->ifindex, direction), told(why));
 }
 
 /* Apart, because few pods' nodes are gateways, and the stack is short. */

@@ -49,12 +49,16 @@ impl Attachments {
             let is_planned = planned == Planned::Now || self.attached.contains(&second);
             if is_planned { second } else { (*link, Role::Pod) }
         }));
+        wanted.extend(links.parents().map(|link| (link, Role::Parent)));
+        // What leaves by a parent that is not looked at leaves with the pod's address.
+        let parents = self.attached.iter().filter(|(_, role)| *role == Role::Parent);
+        wanted.extend(parents.filter(|_| planned != Planned::Now));
         wanted.extend(links.wires.iter().map(|wire| (wire.link, Role::Wire)));
         if let Some(underlay) = links.underlay.as_ref().filter(|_| steering != Steering::Overlay) {
             wanted.insert((underlay.link, Role::Underlay));
         }
         self.failed.retain(|place, _| wanted.contains(place));
-        let of_pod = |role: Role| matches!(role, Role::Pod | Role::Second);
+        let of_pod = |role: Role| matches!(role, Role::Pod | Role::Second | Role::Parent);
         let begun = planned != Planned::Nothing;
         let missing = wanted.difference(&self.attached).filter(|(_, role)| begun || !of_pod(*role));
         for (link, role) in missing.copied().collect::<Vec<_>>() {

@@ -50,6 +50,7 @@ impl Kernel for Datapath {
         match role {
             Role::Pod => self.attach_pod(link),
             Role::Second => self.attach_second(link),
+            Role::Parent => self.attach_parent(link),
             Role::Wire => self.attach_wire(link),
             Role::Underlay => self.attach_underlay(link),
             // Attached from the start, by the datapath itself.

@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn an_adopted_pod_stays_while_its_link_does() {
         let address = |last| IpAddr::from([10, 244, 1, last]);
-        let entry = |link| PodEntry { link, mac: [1; 6], host_mac: [2; 6], rules: 0 };
+        let entry = |link| PodEntry { link, mac: [1; 6], host_mac: [2; 6], rules: 0, shared: false };
         let mut pods = PodLinks::adopt(&[(address(1), entry(11)), (address(2), entry(12))].into());
         let moved = PodLink { link: 13, mac: [3; 6], host_mac: [2; 6] };
         pods.update(&LinkSnapshot {

@@ -40,6 +40,8 @@ pub enum Role {
     Pod,
     /// The host's end of a pod's link into another network than the cluster's.
     Second,
+    /// The parent of pods' macvlan interfaces in another network.
+    Parent,
     /// The overlay device.
     Overlay,
     /// An interface towards the outside.
@@ -50,13 +52,15 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 5] = [Role::Pod, Role::Second, Role::Overlay, Role::Wire, Role::Underlay];
+    pub const ALL: [Role; 6] =
+        [Role::Pod, Role::Second, Role::Parent, Role::Overlay, Role::Wire, Role::Underlay];
 
     /// The programs of the role, with the direction as the interface sees it.
     fn programs(self) -> &'static [(&'static str, TcAttachType)] {
         match self {
             Role::Pod => &[("from_pod", TcAttachType::Ingress), ("to_pod", TcAttachType::Egress)],
             Role::Second => &[("from_second", TcAttachType::Ingress)],
+            Role::Parent => &[("from_parent", TcAttachType::Egress)],
             Role::Overlay => &[("from_overlay", TcAttachType::Ingress), ("to_overlay", TcAttachType::Egress)],
             Role::Wire => &[("from_wire", TcAttachType::Ingress)],
             Role::Underlay => &[("from_underlay", TcAttachType::Ingress)],
@@ -87,6 +91,7 @@ pub fn clsact_handle(role: Role) -> u32 {
         Role::Wire => 3,
         Role::Underlay => 4,
         Role::Second => 5,
+        Role::Parent => 6,
     }
 }
 

@@ -257,6 +257,11 @@ impl Datapath {
         self.attachments.attach(&mut self.ebpf, link, Role::Second)
     }
 
+    /// Attaches the program of the parent of pods' macvlan interfaces in another network.
+    pub fn attach_parent(&mut self, link: LinkIndex) -> Result<(), DatapathError> {
+        self.attachments.attach(&mut self.ebpf, link, Role::Parent)
+    }
+
     /// Attaches the programs of a wire.
     pub fn attach_wire(&mut self, link: LinkIndex) -> Result<(), DatapathError> {
         self.attachments.attach(&mut self.ebpf, link, Role::Wire)

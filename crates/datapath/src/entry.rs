@@ -23,11 +23,24 @@ pub fn to_node(value: &layout::Node) -> NodeEntry {
 }
 
 pub fn pod(entry: &PodEntry) -> layout::PodValue {
-    layout::PodValue { rules: entry.rules, link: entry.link, mac: entry.mac, host_mac: entry.host_mac }
+    layout::PodValue {
+        rules: entry.rules,
+        link: entry.link,
+        mac: entry.mac,
+        host_mac: entry.host_mac,
+        shared: u8::from(entry.shared),
+        pad: [0; 7],
+    }
 }
 
 pub fn to_pod(value: &layout::PodValue) -> PodEntry {
-    PodEntry { link: value.link, mac: value.mac, host_mac: value.host_mac, rules: value.rules }
+    PodEntry {
+        link: value.link,
+        mac: value.mac,
+        host_mac: value.host_mac,
+        rules: value.rules,
+        shared: value.shared != 0,
+    }
 }
 
 pub fn rule(rules: &[PortRule]) -> Result<layout::Rule, Problem> {

@@ -74,6 +74,10 @@ pub struct PodValue {
     pub mac: [u8; 6],
     /// The source of frames to the pod.
     pub host_mac: [u8; 6],
+    /// 1: the link is the parent of the pod's macvlan, and of others.
+    pub shared: u8,
+    /// Zero.
+    pub pad: [u8; 7],
 }
 
 /// Rule set and destination, without the prefix length.

@@ -19,10 +19,11 @@ use crate::layout;
 pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egret.bpf.o"));
 
 /// Every program of the object.
-pub const PROGRAMS: [&str; 8] = [
+pub const PROGRAMS: [&str; 9] = [
     "from_pod",
     "to_pod",
     "from_second",
+    "from_parent",
     "from_overlay",
     "to_overlay",
     "from_wire",

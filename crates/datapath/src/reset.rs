@@ -13,6 +13,9 @@ const TCP: u8 = 6;
 
 /// Tells the pod of a TCP flow that its connection is over.
 pub fn reset(key: &FlowKey, flow: &Flow, pod: &PodValue) -> io::Result<()> {
+    if pod.shared != 0 {
+        return Err(io::Error::other("what is sent by a macvlan's parent goes to others than its pods"));
+    }
     let socket = PacketSocket::open(pod.link, None)?;
     // What the kernel brings to a pod is noted as spoken to it from outside; this is not.
     socket.pass_no_programs()?;
@@ -103,7 +106,14 @@ mod tests {
             pad: [0; 3],
         };
         let flow = Flow { flags, expects: 0xfeed_0001, ..Flow::default() };
-        let entry = PodValue { rules: 1, link: 7, mac: [2, 0, 0, 0, 0, 1], host_mac: [2, 0, 0, 0, 0, 2] };
+        let entry = PodValue {
+            rules: 1,
+            link: 7,
+            mac: [2, 0, 0, 0, 0, 1],
+            host_mac: [2, 0, 0, 0, 0, 2],
+            shared: 0,
+            pad: [0; 7],
+        };
         let frame = frame(&key, &flow, &entry);
         let packet = SlicedPacket::from_ethernet(&frame).unwrap();
         let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("{packet:?}") };

@@ -71,7 +71,7 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
         ),
         ("network", behind_prefix(size_of::<NetworkData>(), &[("addr", offset_of!(NetworkData, addr))])),
         ("node", shape!(Node: mac, on_link, direct)),
-        ("pod", shape!(PodValue: rules, link, mac, host_mac)),
+        ("pod", shape!(PodValue: rules, link, mac, host_mac, shared)),
         (
             "rule_key",
             behind_prefix(

@@ -58,7 +58,13 @@ fn tables(pod_link: u32, wire: u32) -> Tables {
         ]),
         pods: BTreeMap::from([(
             "10.244.1.10".parse().unwrap(),
-            PodEntry { link: pod_link, mac: [2, 0, 0, 0, 1, 10], host_mac: [2, 0, 0, 0, 1, 1], rules: 7 },
+            PodEntry {
+                link: pod_link,
+                mac: [2, 0, 0, 0, 1, 10],
+                host_mac: [2, 0, 0, 0, 1, 1],
+                rules: 7,
+                shared: true,
+            },
         )]),
         rules: BTreeMap::from([
             ((7, "::/0".parse().unwrap()), any(Some(egress6))),

@@ -203,7 +203,7 @@ fn a_wire_that_loses_its_carrier() {
 fn the_links_of_pods_into_another_network() {
     alone(|_| {
         block_on(async {
-            let _other = underlay_and_wire();
+            let other = underlay_and_wire();
             let pods = [Namespace::new(), Namespace::new()];
             ip("link add second type bridge");
             ip("link set second up");
@@ -220,12 +220,24 @@ fn the_links_of_pods_into_another_network() {
             }
             let own = addresses(&["10.244.1.10", "10.244.1.11"]);
             // Both say that they have both addresses, and one that nobody has.
-            let said = addresses(&["123.123.123.10", "123.123.123.11", "123.123.123.99"]);
+            let said = addresses(&[
+                "123.123.123.10",
+                "123.123.123.11",
+                "123.123.123.99",
+                "10.10.0.17",
+                "10.10.0.18",
+            ]);
             let query = |own: &str| SecondQuery { own: addresses(&[own]), addresses: said.clone() };
             let second = BTreeMap::from([
                 ("a/one".to_owned(), query("10.244.1.10")),
                 ("a/two".to_owned(), query("10.244.1.11")),
             ]);
+            // Of an interface of this node, and of one of the other's that is in the same place there.
+            ip(&format!("link add link eth1 net2 netns {} type macvlan mode bridge", pods[0].id()));
+            pods[0].ip("addr add 10.10.0.17/24 dev net2");
+            other.ip("link add link eth1 net2 type macvlan mode bridge");
+            other.ip(&format!("link set net2 netns {}", pods[1].id()));
+            pods[1].ip("addr add 10.10.0.18/24 dev net2");
             let mut links = Links::open().await.unwrap();
             let before = until_with(&mut links, &BTreeSet::new(), &second, |_| true).await;
             assert_eq!(before.candidates.len(), 4, "held before it is known whose they are: {before:#?}");
@@ -242,15 +254,18 @@ fn the_links_of_pods_into_another_network() {
                 .collect();
             let [first, other] = both("second");
             let expected = [
+                ("a/one", "10.10.0.17".to_owned(), index("eth1")),
                 ("a/one", "123.123.123.10".to_owned(), first),
                 ("a/two", "123.123.123.11".to_owned(), other),
             ];
             assert_eq!(places, expected);
             for place in found.second_links.values() {
-                assert_eq!(place.network.to_string(), "123.123.123.0/24");
+                let network = if place.shared { "10.10.0.0/24" } else { "123.123.123.0/24" };
+                assert_eq!(place.network.to_string(), network);
                 assert_ne!(place.at.mac, place.at.host_mac);
                 assert!(!found.pod_links.values().any(|own| own.mac == place.at.mac), "{found:#?}");
             }
+            assert_eq!(found.parents().collect::<Vec<_>>(), [index("eth1")]);
         });
     });
 }

@@ -102,7 +102,7 @@ fn a_million_flows_are_held_and_what_ended_goes() {
             max_flows: 1 << 20,
         };
         let mut datapath = block_on(Datapath::open(config)).unwrap();
-        let pod = PodEntry { link: 1, mac: [2; 6], host_mac: [2; 6], rules: 7 };
+        let pod = PodEntry { link: 1, mac: [2; 6], host_mac: [2; 6], rules: 7, shared: false };
         let egress = EgressEntry {
             path: Way::None,
             block_size: 1024,

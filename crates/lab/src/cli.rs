@@ -91,13 +91,16 @@ pub enum LabCommand {
         /// Its labels.
         #[arg(short = 'l', long = "label", value_name = "KEY=VALUE", value_parser = label)]
         labels: Vec<(String, String)>,
-        /// Its address in another network than the cluster's, with prefix length: on a bridge of its node, as Multus
-        /// would put it there.
+        /// Its address in another network than the cluster's, with prefix length: on a bridge of its node, or by a macvlan,
+        /// as Multus would put it there.
         #[arg(long, value_name = "ADDRESS/LENGTH", conflicts_with = "rm")]
         second: Option<IpNet>,
         /// Whom it takes for its router to everywhere, in that network.
         #[arg(long, value_name = "ADDRESS", requires = "second")]
         router: Option<IpAddr>,
+        /// The node's interface that its own in that network is a macvlan of.
+        #[arg(long, value_name = "INTERFACE", requires = "second")]
+        parent: Option<String>,
         /// Remove the pod.
         #[arg(long)]
         rm: bool,
@@ -243,13 +246,24 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
                 apply::wait(&paths, &state)?;
             }
         }
-        LabCommand::Pod { pod: name, namespace, node, labels, second, router, rm, no_wait, process } => {
+        LabCommand::Pod {
+            pod: name,
+            namespace,
+            node,
+            labels,
+            second,
+            router,
+            parent,
+            rm,
+            no_wait,
+            process,
+        } => {
             let lock = paths.lock()?;
             let mut state = State::read(&paths)?;
             match node {
                 Some(node) if !rm => {
                     let labels = labels.into_iter().collect();
-                    let second = second.map(|address| Second { address, router });
+                    let second = second.map(|address| Second { address, router, parent });
                     let request = PodRequest { namespace, name, node, labels, second, process };
                     pod::create(&paths, &mut state, &request)?;
                 }

@@ -93,4 +93,6 @@ pub struct SecondLink {
     pub at: PodLink,
     /// What is on that link with the pod, and needs no router.
     pub network: IpNet,
+    /// The link is the parent of the pod's macvlan, which others share: an interface of the node's own.
+    pub shared: bool,
 }

@@ -15,7 +15,7 @@ use crate::hops::hops;
 use crate::inside::{self, ClusterSettings};
 use crate::intent::{Intent, Rank, Traffic, reference};
 use crate::link::LinkProbe;
-use crate::local::{Local, LocalWire, SecondLink};
+use crate::local::{Local, LocalWire, PodLink, SecondLink};
 use crate::rules::{self, Layer, RuleSet, Verdict};
 use crate::tables::{
     EgressEntry, LinkIndex, MAX_BLOCKS, NodeEntry, Path, PodEntry, PortMatch, ServedEntry, Settings, Tables,
@@ -228,15 +228,16 @@ impl<'a> Planner<'a> {
                     Err("is inside the cluster, or another pod's: give each network addresses of its own")
                 }
                 (false, None) => {
-                    Err("is on no veth of the pod: only networks of bridges and veths are served")
+                    Err("is on no veth or macvlan of the pod: only networks of these are served")
                 }
                 (false, Some(link)) => Ok(*link),
             };
             match link {
                 Err(why) => self.plan.waiting.push(format!("pod {namespace}/{place}: {address} {why}")),
-                Ok(SecondLink { at, network }) => {
+                Ok(SecondLink { at, network, shared }) => {
                     let set = self.second_rules(&pod.policies, network);
-                    let entry = PodEntry { link: at.link, mac: at.mac, host_mac: at.host_mac, rules: set.id };
+                    let PodLink { link, mac, host_mac } = at;
+                    let entry = PodEntry { link, mac, host_mac, rules: set.id, shared };
                     self.plan.tables.pods.insert(*address, entry);
                     let rules = set.rules.into_iter().map(|(net, list)| ((set.id, net), list));
                     self.plan.tables.rules.extend(rules);
@@ -298,7 +299,13 @@ impl<'a> Planner<'a> {
             }
             match self.local.pod_links.get(address) {
                 Some(l) => {
-                    let entry = PodEntry { link: l.link, mac: l.mac, host_mac: l.host_mac, rules: set.id };
+                    let entry = PodEntry {
+                        link: l.link,
+                        mac: l.mac,
+                        host_mac: l.host_mac,
+                        rules: set.id,
+                        shared: false,
+                    };
                     self.plan.tables.pods.insert(*address, entry);
                 }
                 None => self.plan.waiting.push(format!("pod {name}: {address} has no link on this node yet")),

@@ -99,6 +99,8 @@ pub struct PodEntry {
     pub host_mac: Mac,
     /// The pod's rules; 0 if no policy selects it.
     pub rules: RuleSetId,
+    /// The link is the parent of the pod's macvlan, so the pod is known by its link-layer address as well.
+    pub shared: bool,
 }
 
 /// What happens to packets to one destination network, on some ports.

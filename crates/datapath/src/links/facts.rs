@@ -50,7 +50,7 @@ pub async fn links(handle: &Handle) -> Result<Vec<(LinkFacts, LinkMessage)>, Dat
     Ok(messages.into_iter().map(|message| (link(&message), message)).collect())
 }
 
-fn link(message: &LinkMessage) -> LinkFacts {
+pub(super) fn link(message: &LinkMessage) -> LinkFacts {
     let flags = message.header.flags;
     let mut facts = LinkFacts {
         index: message.header.index,

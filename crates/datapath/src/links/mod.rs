@@ -3,6 +3,7 @@
 
 pub(crate) mod facts;
 pub(crate) mod filters;
+mod namespace;
 mod pod;
 mod second;
 mod watch;
@@ -18,6 +19,7 @@ use rtnetlink::Handle;
 
 use crate::error::DatapathError;
 use facts::{LinkFacts, Neighbours};
+use namespace::Namespace;
 pub use second::SecondQuery;
 use watch::Watch;
 
@@ -26,6 +28,7 @@ pub struct Links {
     handle: Handle,
     /// Other network namespaces are told of only to who asks strictly.
     strict: Handle,
+    namespace: Namespace,
     watch: Watch,
     /// Where pods were found before: entries of neighbours age out, pods stay where they are.
     known: BTreeMap<IpAddr, PodLink>,
@@ -59,8 +62,15 @@ pub struct LinkSnapshot {
     pub pod_links: BTreeMap<IpAddr, PodLink>,
     /// Host ends of links of known pods into other networks.
     pub second: BTreeSet<LinkIndex>,
-    /// Where the pods' addresses in other networks are, as far as they are behind a veth.
+    /// Where the pods' addresses in other networks are, as far as they are behind a veth or on a macvlan.
     pub second_links: BTreeMap<(String, IpAddr), SecondLink>,
+}
+
+impl LinkSnapshot {
+    /// Parents of macvlan interfaces of pods that were asked for.
+    pub fn parents(&self) -> impl Iterator<Item = LinkIndex> {
+        self.second_links.values().filter(|place| place.shared).map(|place| place.at.link)
+    }
 }
 
 impl Links {
@@ -71,7 +81,8 @@ impl Links {
         let (connection, strict, _) =
             rtnetlink::new_connection_with_strict_check().map_err(DatapathError::io("netlink"))?;
         tokio::spawn(connection);
-        Ok(Links { handle, strict, watch, known: BTreeMap::new() })
+        let namespace = Namespace::current()?;
+        Ok(Links { handle, strict, namespace, watch, known: BTreeMap::new() })
     }
 
     /// Resolves after an interface, address, route or neighbour changed, or at once if one has since the last call.
@@ -103,7 +114,8 @@ impl Links {
 
         let pod_links = self.pods(query.pods, &links, &neighbours).await?;
         let taken: BTreeSet<LinkIndex> = pod_links.values().map(|pod| pod.link).collect();
-        let second_links = second::find(&self.strict, query.second, &pod_links, &links).await;
+        let second_links =
+            second::find(&self.strict, &self.namespace, query.second, &pod_links, &links).await;
         let of_known: BTreeSet<i32> = taken.iter().filter_map(|link| links.get(link)?.namespace).collect();
         // What else leads to a pod that is known leads into another network.
         let second = |facts: &LinkFacts| {

@@ -80,7 +80,7 @@ impl<'a> Duel<'a> {
             }
             Step::PodBack(pod, other) => {
                 let link = if *other { world.on.other_pod } else { world.on.pod };
-                let value = PodValue { rules: RULES, link, mac: POD, host_mac: HOST };
+                let value = PodValue { rules: RULES, link, mac: POD, host_mac: HOST, shared: 0, pad: [0; 7] };
                 world.pods.insert(*pod, value);
                 self.rig.pods.insert(Addr::from(*pod), value, 0).unwrap();
             }

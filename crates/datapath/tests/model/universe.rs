@@ -138,6 +138,8 @@ fn pods(on: Interfaces) -> BTreeMap<IpAddr, layout::PodValue> {
         link: if index < 2 { on.pod } else { on.other_pod },
         mac: POD,
         host_mac: HOST,
+        shared: 0,
+        pad: [0; 7],
     };
     PODS.iter().flat_map(|family| (0..).zip(family).map(|(index, text)| (addr(text), pod(index)))).collect()
 }

@@ -71,6 +71,11 @@ impl Namespace {
         self.ip(&format!("link set {there} up"));
     }
 
+    /// A process that is in it, by which `ip` knows it.
+    pub fn id(&self) -> u32 {
+        self.holder.id()
+    }
+
     /// Runs `ip` there.
     pub fn ip(&self, arguments: &str) {
         run("nsenter", &format!("--target {} --net ip {arguments}", self.holder.id()));

@@ -22,6 +22,7 @@ pub struct Place {
 pub const FROM_POD: Place = Place { program: "from_pod", link: |on| on.pod };
 pub const FROM_OTHER_POD: Place = Place { program: "from_pod", link: |on| on.other_pod };
 pub const FROM_SECOND: Place = Place { program: "from_second", link: |on| on.pod };
+pub const FROM_PARENT: Place = Place { program: "from_parent", link: |on| on.pod };
 pub const TO_POD: Place = Place { program: "to_pod", link: |on| on.pod };
 pub const FROM_OVERLAY: Place = Place { program: "from_overlay", link: |on| on.overlay };
 pub const TO_OVERLAY: Place = Place { program: "to_overlay", link: |on| on.overlay };

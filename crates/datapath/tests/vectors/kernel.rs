@@ -6,7 +6,7 @@ use std::path::Path;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use aya::programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, Pod, include_bytes_aligned};
 use egret_datapath::REASONS;
 use egret_datapath::layout::{
@@ -34,6 +34,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     pub on: Interfaces,
     refuses: bool,
+    vlan: u32,
     segment: u32,
     overlay_comes_to: Addr,
     settings: Array<MapData, layout::Settings>,
@@ -71,7 +72,8 @@ pub struct Tunnel {
     pub refuse: u32,
     /// Of a packet that was seen: its index in the list of verdicts.
     pub verdict: u32,
-    pub pad: u32,
+    /// Of a packet that is seen; 0: none.
+    pub vlan: u32,
 }
 
 // SAFETY: repr(C), integers and bytes only, and the padding up to the alignment is a field.
@@ -139,6 +141,7 @@ impl Kernel {
         Kernel {
             on,
             refuses: false,
+            vlan: 0,
             segment: 0,
             overlay_comes_to: Addr::default(),
             settings: typed(&mut ebpf, "settings"),
@@ -171,6 +174,7 @@ impl Kernel {
     /// Makes the maps hold exactly this.
     pub fn fill(&mut self, world: &World) {
         self.refuses = world.kernel_refuses;
+        self.vlan = world.vlan.into();
         self.segment = world.segment;
         self.overlay_comes_to = world.overlay_comes_to.map(Addr::from).unwrap_or_default();
         self.fate.set(0, Fate { now: now().into(), dice: 1 }, 0).unwrap();
@@ -233,12 +237,19 @@ impl Kernel {
         }
     }
 
+    /// Has a program meet what comes in by an interface.
+    pub fn attach(&mut self, program: &str, interface: &str) {
+        let classifier: &mut SchedClassifier =
+            self.ebpf.program_mut(&format!("with_tunnel_{program}")).unwrap().try_into().unwrap();
+        classifier.attach(interface, TcAttachType::Ingress).unwrap();
+    }
+
     /// Runs a program on a frame that comes in, or goes out, by an interface.
     pub fn run(&mut self, program: &str, link: u32, came_by: Option<(IpAddr, u32)>, frame: &[u8]) -> Outcome {
         let local = self.overlay_comes_to;
         let tunnel = came_by.map(|(node, vni)| Tunnel { node: node.into(), local, vni, ..Tunnel::default() });
         let refuse = u32::from(self.refuses);
-        self.tunnel.set(0, Tunnel { refuse, ..tunnel.unwrap_or_default() }, 0).unwrap();
+        self.tunnel.set(0, Tunnel { refuse, vlan: self.vlan, ..tunnel.unwrap_or_default() }, 0).unwrap();
         self.tunnel.set(1, Tunnel::default(), 0).unwrap();
         let before = self.counts();
         let (verdict, left) = self.execute(program, link, frame);
@@ -404,6 +415,8 @@ fn interfaces() -> Interfaces {
     ip("addr add 10.0.0.1/24 dev under0");
     ip("addr add 10.10.0.101/24 dev wire0");
     ip("addr add fd00:10:10::101/64 dev wire0 nodad");
+    // Less than its header is no multiple of eight, as pieces are.
+    ip("route add 203.0.114.0/24 dev wire0 mtu lock 1499");
     for (router, any, unreachable) in
         [("10.10.0.1", "default", "192.0.2.0/24"), ("fd00:10:10::1", "::/0", "2001:db8:dead::/48")]
     {

@@ -13,6 +13,7 @@ mod pieces;
 mod sums;
 #[path = "../support/mod.rs"]
 mod support;
+mod unfinished;
 mod world;
 
 use std::collections::BTreeSet;
@@ -112,6 +113,11 @@ fn a_gateways_own_address() {
 #[test]
 fn links_into_another_network() {
     run(cases::second::cases());
+}
+
+#[test]
+fn the_parent_of_macvlans() {
+    run(cases::parent::cases());
 }
 
 /// The list of verdicts in bpf/lib/reason.h and these vectors may not drift apart.

@@ -9,7 +9,7 @@ struct tunnel {
 	__u32 vni;		/* 0: none */
 	__u32 refuse;		/* of a packet that comes: the kernel refuses to redirect it */
 	__u32 verdict;		/* of a packet that was seen */
-	__u32 pad;
+	__u32 vlan;		/* of a packet that is seen: its tag, as a device keeps it; 0: none */
 };
 
 /* A clock and dice of the test's own, so that a run comes out the same again. */
@@ -188,6 +188,27 @@ BETWEEN(from_second, second_packet)
 BETWEEN(from_overlay, overlay_packet)
 BETWEEN(from_wire, wire_packet)
 BETWEEN(from_underlay, underlay_packet)
+
+#define MARK 7			/* of the pod's socket: for its own routing, not for its node's */
+
+SEC("classifier")
+int with_tunnel_from_parent(struct __sk_buff *skb)
+{
+	struct tunnel *from = tunnel_of(CAME_BY);
+	enum reason reason;
+	int answer;
+
+	if (from && from->vlan)
+		bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), from->vlan);
+	skb->mark = MARK;
+	reason = parent_packet(skb);
+	answer = finish_pods(skb, reason);
+	if (skb->mark != (answer == TC_ACT_REDIRECT ? 0 : MARK) && answer != TC_ACT_SHOT)
+		return TC_ACT_STOLEN;
+	leave(skb);
+	note(reason);
+	return answer;
+}
 
 /* Such a copy where it comes out of the overlay device, on its way to that link itself. */
 SEC("classifier")

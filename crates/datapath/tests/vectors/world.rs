@@ -28,6 +28,8 @@ pub struct World {
     pub on: Interfaces,
     /// Bytes of data in each segment that the kernel will cut the packet into; 0: it is one packet.
     pub segment: u32,
+    /// The packet's VLAN tag, as a device keeps it; 0: none.
+    pub vlan: u16,
     /// The kernel refuses to redirect.
     pub kernel_refuses: bool,
     /// Where packets of the overlay come to; `None`: this node's address between nodes.
@@ -75,10 +77,12 @@ impl World {
     /// Node 10.0.0.1 with a selected pod (.10) and one that is not (.9), whose egress addresses leave by node
     /// 10.0.0.4. Blocks have one port, so that the port is known beforehand.
     pub fn standard(on: Interfaces) -> Self {
-        let pod = |link, rules| layout::PodValue { rules, link, mac: POD, host_mac: HOST };
+        let pod =
+            |link, rules| layout::PodValue { rules, link, mac: POD, host_mac: HOST, shared: 0, pad: [0; 7] };
         World {
             on,
             segment: 0,
+            vlan: 0,
             kernel_refuses: false,
             overlay_comes_to: None,
             complaints: 0,

@@ -29,7 +29,7 @@ fn drops(lab: &Lab, node: &str) -> BTreeMap<String, u64> {
 
 /// Each of [`TIMES`] attempts is dropped at this node for this reason, and nothing else is dropped there.
 #[track_caller]
-fn repelled(lab: &Lab, node: &str, reason: &str, what: &str, attempt: impl Fn()) {
+pub fn repelled(lab: &Lab, node: &str, reason: &str, what: &str, attempt: impl Fn()) {
     let before = drops(lab, node);
     let mut expected = before.clone();
     *expected.entry(reason.to_owned()).or_default() += TIMES;
@@ -60,7 +60,7 @@ fn say_as(host: &Host, from: (&str, u16), to: (&str, u16)) {
 }
 
 /// Sends an IPv4 packet as it is.
-fn throw(host: &Host, packet: Vec<u8>) {
+pub fn throw(host: &Host, packet: Vec<u8>) {
     let to = SockAddr::from(SocketAddrV4::new(<[u8; 4]>::try_from(&packet[16..20]).unwrap().into(), 0));
     host.wait(move || {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW))).unwrap();
@@ -86,7 +86,7 @@ fn ipv4(protocol: u8, from: &str, to: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A datagram without checksum.
-fn udp(from: (&str, u16), to: (&str, u16), payload: &[u8]) -> Vec<u8> {
+pub fn udp(from: (&str, u16), to: (&str, u16), payload: &[u8]) -> Vec<u8> {
     let length = 8 + payload.len() as u16;
     let header = [from.1, to.1, length, 0].map(u16::to_be_bytes).concat();
     ipv4(17, from.0, to.0, &[&header, payload].concat())

@@ -10,11 +10,11 @@ use crate::harness::{ANTREA_HA, DEADLINE, Host, Lab, assert_echoes};
 
 pub const NETWORKS: &str = include_str!("../../../lab/topology/dialects.yaml");
 const KUBE_VIP: &str = include_str!("../../../lab/demo/kube-vip.yaml");
-const LOXILB: &str = include_str!("../../../lab/demo/loxilb.yaml");
+pub const LOXILB: &str = include_str!("../../../lab/demo/loxilb.yaml");
 const DECKHOUSE: &str = include_str!("../../../lab/demo/deckhouse.yaml");
 
 /// Pods that a selector of the examples means, and where each system says who carries.
-struct Example {
+pub struct Example {
     /// The address that the pods leave by.
     address: &'static str,
     /// The object's status, by kind, namespace and name, and the field that names the node.
@@ -30,7 +30,7 @@ const OF_DECKHOUSE: Example = Example {
     status: ("EgressGateway/_/egress-gw", "/activeNodeName"),
     port: 7000,
 };
-const OF_LOXILB: Example = Example {
+pub const OF_LOXILB: Example = Example {
     address: "123.123.123.200",
     status: ("Egress.egress.loxilb.io/default/loxilb-egress-svc2", "/node"),
     port: 7000,
@@ -44,7 +44,7 @@ const OF_KUBE_VIP: Example = Example {
 impl Example {
     /// Connections of these pods, which carry the address.
     #[track_caller]
-    fn connect(&self, pods: &[Host]) -> Vec<TcpStream> {
+    pub fn connect(&self, pods: &[Host]) -> Vec<TcpStream> {
         pods.iter()
             .flat_map(|pod| {
                 let server = self.server();
@@ -63,7 +63,7 @@ impl Example {
 
     /// Datagrams of these pods carry the address.
     #[track_caller]
-    fn assert_datagrams(&self, pods: &[Host]) {
+    pub fn assert_datagrams(&self, pods: &[Host]) {
         for pod in pods {
             let source = pod.udp_source_asking_again(self.server().parse().unwrap()).unwrap();
             assert_eq!(source.to_string(), self.address, "{}", pod.namespace);
@@ -72,7 +72,7 @@ impl Example {
 
     /// Waits until the object itself names one of these nodes as the one that carries, and returns it.
     #[track_caller]
-    fn carried_by(&self, lab: &Lab, nodes: &[&'static str]) -> &'static str {
+    pub fn carried_by(&self, lab: &Lab, nodes: &[&'static str]) -> &'static str {
         let (file, field) = self.status;
         let path = lab.directory().join("store/.egret/status").join(format!("{file}.json"));
         let begun = Instant::now();
@@ -91,12 +91,12 @@ impl Example {
     }
 }
 
-fn other(node: &str) -> &'static str {
+pub fn other(node: &str) -> &'static str {
     if node == "node-4" { "node-5" } else { "node-4" }
 }
 
 /// A lab in which the far host tells sources.
-fn lab(name: &str, manifests: &[&str]) -> Lab {
+pub fn lab(name: &str, manifests: &[&str]) -> Lab {
     let lab = Lab::up(name, NETWORKS);
     manifests.iter().for_each(|text| lab.apply(text));
     for port in [5060, 7000] {
@@ -108,7 +108,7 @@ fn lab(name: &str, manifests: &[&str]) -> Lab {
 /// The gateway that carries is powered off: the connections go on, new ones have the same address, and the object
 /// names the other gateway.
 #[track_caller]
-fn survives(lab: &Lab, example: &Example, pods: &[Host], mut held: Vec<TcpStream>) {
+pub fn survives(lab: &Lab, example: &Example, pods: &[Host], mut held: Vec<TcpStream>) {
     let gateways = ["node-4", "node-5"];
     let carrier = example.carried_by(lab, &gateways);
     lab.egret(&["fault", carrier, "power-off"]);

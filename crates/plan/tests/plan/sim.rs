@@ -323,8 +323,9 @@ impl Cluster {
             });
             found.map(move |a| (name.clone(), *a)).collect::<Vec<_>>()
         });
-        let second = second
-            .map(|(name, a)| ((name, a), SecondLink { at: link(&a), network: IpNet::new(a, 24).unwrap() }));
+        let place =
+            |a: IpAddr| SecondLink { at: link(&a), network: IpNet::new(a, 24).unwrap(), shared: false };
+        let second = second.map(|(name, a)| ((name, a), place(a)));
         Local {
             node: node.to_owned(),
             unknown_pods: UnknownPods::Hold,

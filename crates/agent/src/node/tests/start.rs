@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use egret_datapath::{LinkSnapshot, Role};
 use egret_plan::tables::LinkIndex;
+use egret_plan::{PodLink, SecondLink};
 
 use super::cluster::{ADDRESS, POD, adopt, batch, cluster, ip, links, running, verdict};
 use super::memory::{Memory, WithoutGuard};
@@ -112,4 +113,34 @@ fn a_new_link_gets_its_program_before_it_is_known_whose_it_is() {
     assert_eq!(*node.kernel.log.borrow(), ["attach 9 Pod"]);
     node.links(links(1, true, true));
     assert!(!node.kernel.attached.contains(&(9, Role::Pod)));
+}
+
+const PARENT: LinkIndex = 8;
+
+/// A pod has a macvlan in another network: found, or not.
+fn links_with_macvlan(found: bool) -> LinkSnapshot {
+    let mut links = links(1, true, true);
+    if found {
+        let at = PodLink { link: PARENT, mac: [6; 6], host_mac: [8; 6] };
+        let place = SecondLink { at, network: "123.123.123.0/24".parse().unwrap(), shared: true };
+        links.second_links.insert(("a/pod".to_owned(), ip("123.123.123.17")), place);
+    }
+    links
+}
+
+#[test]
+fn the_parent_of_a_macvlan_is_looked_at_until_no_plan_has_a_pod_on_it() {
+    let (mut node, now) = running(1);
+    node.links(links_with_macvlan(true));
+    assert_eq!(roles_at(&node, PARENT), [Role::Parent], "nothing is held back by that");
+    node.step(now);
+    node.links(links_with_macvlan(false));
+    assert_eq!(roles_at(&node, PARENT), [Role::Parent], "the tables still have its pod");
+    node.step(now);
+    assert_eq!(roles_at(&node, PARENT), []);
+
+    let kernel = Memory { attached: [(PARENT, Role::Parent)].into(), ..Memory::default() };
+    let mut anew = adopt(1, kernel);
+    anew.links(links_with_macvlan(false));
+    assert_eq!(roles_at(&anew, PARENT), [Role::Parent], "it has not looked for the pods' links yet");
 }

@@ -53,6 +53,10 @@ fn at_the_gateway() -> Vec<Case> {
             .is("SENT_PIECES")
             .leaves_as("pod>host udp 10.10.0.11:2000>198.51.100.9:443 ttl=63")
             .in_pieces(&[1500, 21]),
+        at_gateway("a way that carries no multiple of eight", udp(EGRESS, "203.0.114.9:443").payload(3000))
+            .is("SENT_PIECES")
+            .leaves_as("pod>host udp 10.10.0.11:2000>203.0.114.9:443 ttl=63")
+            .in_pieces(&[1492, 1492, 92]),
         at_gateway("without checksum, and may be cut", udp(EGRESS, OUTSIDE).payload(2000).no_checksum())
             .is("SENT_PIECES")
             .leaves_as("pod>host unchecked udp 10.10.0.11:2000>198.51.100.9:443 ttl=63")

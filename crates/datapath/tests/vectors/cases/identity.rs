@@ -43,6 +43,18 @@ pub fn cases() -> Vec<Case> {
             udp("[fd00:10:244:1::77]:41000", "[fd00::4]:8474"),
         )
         .is("DROP_OVERLAY_PORT"),
+        case(
+            "an unselected pod speaks on the overlay, with no more than the ports of a header",
+            FROM_OTHER_POD,
+            udp("10.244.1.9:41000", "10.0.0.5:8474").cut(38),
+        )
+        .is("DROP_OVERLAY_PORT"),
+        case(
+            "an unselected pod's header ends before the port",
+            FROM_OTHER_POD,
+            udp("10.244.1.9:41000", "10.0.0.5:8474").cut(37),
+        )
+        .is("PASS_UNSELECTED"),
         case("a pod speaks on the overlay to its own node", FROM_POD, udp(POD, "10.0.0.1:8474"))
             .given(|w| w.nodes.clear())
             .is("DROP_OVERLAY_PORT"),

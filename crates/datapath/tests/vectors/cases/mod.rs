@@ -14,6 +14,7 @@ pub mod mappings;
 pub mod neighbours;
 pub mod opening;
 pub mod own_address;
+pub mod parent;
 pub mod probes;
 pub mod returning;
 pub mod rfc;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Case> {
         rfc::cases(),
         own_address::cases(),
         second::cases(),
+        parent::cases(),
     ]
     .into_iter()
     .flatten()

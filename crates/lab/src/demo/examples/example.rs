@@ -42,6 +42,7 @@ impl Example {
             let second = self.listed.get(n).map(|address| Second {
                 address: IpNet::new_assert((*address).into(), 24),
                 router: Some(self.address.into()),
+                parent: None,
             });
             (format!("{}-{}", self.name, n + 1), node, second)
         };
