@@ -53,7 +53,7 @@ fn told(lab: &Lab) -> u64 {
 }
 
 fn prepared(name: &str, pools: &str) -> Lab {
-    let lab = Lab::up(name, SMALL);
+    let lab = Lab::up_alone(name, SMALL);
     lab.apply(pools);
     for outside in ["outside-1", "outside-2"] {
         lab.host(outside).serve_echo(ECHO, Cutting::Sender);

@@ -88,7 +88,7 @@ fn grows(lab: &Lab, pods: &[Host], near: &'static str) {
 
 #[test]
 fn five_thousand_connections_a_second_wait_for_no_port() {
-    let lab = Lab::up("t-growth", SMALL);
+    let lab = Lab::up_alone("t-growth", SMALL);
     lab.apply(&pools(""));
     let outside = lab.host("outside-1");
     serve_bytes(&outside);

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -20,8 +20,32 @@ pub const SMALL: &str = include_str!("small.yaml");
 /// Seed 003's high-availability example, as it stands.
 pub const ANTREA_HA: &str = include_str!("../../../lab/demo/antrea-ha.yaml");
 
-// Labs share the machine's two processors; one at a time keeps the deadlines honest.
-static ONE_LAB: Mutex<()> = Mutex::new(());
+/// Labs share the machine's two processors. Most wait most of the time, and stand side by side; those with an API server,
+/// and those that make much traffic, are alone.
+const PLACES: u8 = 2;
+static FREE: Mutex<u8> = Mutex::new(PLACES);
+static FREED: Condvar = Condvar::new();
+
+/// Room for a lab beside others.
+struct Room(u8);
+
+impl Room {
+    fn wait(places: u8) -> Room {
+        let free = FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut free = FREED
+            .wait_while(free, |free| *free < places)
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *free -= places;
+        Room(places)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        *FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) += self.0;
+        FREED.notify_all();
+    }
+}
 
 /// Where a lab's objects are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +81,7 @@ pub(crate) use on_both_stores;
 /// A running lab. Taken down when dropped; prints its whole state if the test fails.
 pub struct Lab {
     name: String,
-    _alone: Option<MutexGuard<'static, ()>>,
+    _room: Option<Room>,
 }
 
 impl Lab {
@@ -68,18 +92,29 @@ impl Lab {
 
     /// Starts a lab of this topology, its objects in this store.
     pub fn up_on(store: Store, name: &str, topology: &str) -> Lab {
-        Self::not_up(name).start(store, topology)
+        match store {
+            Store::Directory => Self::in_room(name, 1).start(store, topology),
+            Store::Kubernetes => Self::not_up(name).start(store, topology),
+        }
     }
 
-    /// The place for a lab that the test starts otherwise.
+    /// Starts a lab that needs the machine for itself.
+    pub fn up_alone(name: &str, topology: &str) -> Lab {
+        Self::not_up(name).start(Store::Directory, topology)
+    }
+
+    /// The place for a lab that the test starts otherwise, alone.
     pub fn not_up(name: &str) -> Lab {
-        let alone = ONE_LAB.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        Lab { name: name.to_owned(), _alone: Some(alone) }
+        Self::in_room(name, PLACES)
+    }
+
+    fn in_room(name: &str, places: u8) -> Lab {
+        Lab { name: name.to_owned(), _room: Some(Room::wait(places)) }
     }
 
     /// Starts a lab beside this one.
     pub fn beside(&self, store: Store, name: &str, topology: &str) -> Lab {
-        Lab { name: name.to_owned(), _alone: None }.start(store, topology)
+        Lab { name: name.to_owned(), _room: None }.start(store, topology)
     }
 
     fn start(self, store: Store, topology: &str) -> Lab {

@@ -32,7 +32,8 @@ fn two_labs_stand_side_by_side_and_leave_nothing(store: Store) {
         Store::Directory => ["t-dir-one", "t-dir-two"],
         Store::Kubernetes => ["t-kube-one", "t-kube-two"],
     };
-    let one = Lab::up_on(store, first_name, SMALL);
+    let one = Lab::not_up(first_name);
+    one.rise(store, SMALL);
     let two = one.beside(store, second_name, SMALL);
     for lab in [&one, &two] {
         lab.apply(ANTREA_HA);

@@ -34,7 +34,7 @@ fn entries(lab: &Lab, node: &str, map: &str) -> usize {
 
 #[test]
 fn gateways_keep_nothing_per_flow_at_100_000_flows() {
-    let lab = Lab::up("t-flows", SMALL);
+    let lab = Lab::up_alone("t-flows", SMALL);
     lab.apply(WIDE);
     let outside = lab.host("outside-1");
     outside.serve_sources(7000);

@@ -12,31 +12,31 @@ use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 /// How long anything may take that is waited for.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// One after the other: each needs half a gigabyte, and two processors to be quick.
-static ONE: Mutex<()> = Mutex::const_new(());
+/// Two at a time: each needs half a gigabyte, and most of them wait most of the time.
+static TWO: Semaphore = Semaphore::const_new(2);
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A server. It ends with the test, whatever becomes of the test: its standard input is closed then.
 pub struct Server {
     directory: PathBuf,
     process: Child,
-    _one: MutexGuard<'static, ()>,
+    _one_of_two: SemaphorePermit<'static>,
 }
 
 impl Server {
     pub async fn start(name: &str) -> Self {
-        let one = ONE.lock().await;
+        let one_of_two = TWO.acquire().await.unwrap();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("egret-api-{name}-{}-{count}", std::process::id()));
         drop(std::fs::remove_dir_all(&directory));
         let process = spawn(&directory);
-        Self { directory, process, _one: one }
+        Self { directory, process, _one_of_two: one_of_two }
     }
 
     /// No goodbye.
