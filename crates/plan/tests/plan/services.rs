@@ -129,3 +129,35 @@ fn a_block_without_flows_rests_for_two_minutes_before_its_port_is_the_services()
     cluster.settle();
     assert_eq!(in_force(&cluster, &node), (false, None));
 }
+
+/// K13, K14: whichever node has heard of it first.
+#[test]
+fn a_pod_that_moves_leaves_by_the_services_address_from_its_new_node_and_is_unknown_to_its_old_one() {
+    let mut cluster = cluster();
+    let at = |node: &str| -> IpAddr { format!("10.244.{}.10", &node[5..]).parse().unwrap() };
+    let leaves_by = |cluster: &Cluster, node: &str| {
+        let kernel = &cluster.kernels[node];
+        let set = kernel.pods.get(&at(node))?.rules;
+        let rules = kernel.rules.iter().filter(|((id, _), _)| *id == set).flat_map(|(_, rules)| rules);
+        rules.filter_map(|rule| rule.egress).next()
+    };
+    assert_eq!(leaves_by(&cluster, "node-1"), Some(address()));
+    // Under the same name, as a StatefulSet does it; and then with another address on the same node.
+    cluster.apply(pod_object("telephony", "sip-1", "node-3", 10, json!({"app": "sip"})));
+    for node in ["node-1", "node-3"] {
+        cluster.agent(node);
+    }
+    assert!(!cluster.kernels["node-1"].pods.contains_key(&at("node-1")), "its old address is nobody's");
+    assert!(!cluster.kernels["node-1"].guard.selected.contains_key(&at("node-1")));
+    // Until it has ports it sends nothing, and by no other address.
+    assert_eq!(leaves_by(&cluster, "node-3"), Some(address()));
+    assert!(cluster.kernels["node-3"].egress[&address()].blocks.is_empty());
+    cluster.settle();
+    assert!(!cluster.kernels["node-3"].egress[&address()].blocks.is_empty());
+
+    cluster.apply(pod_object("telephony", "sip-1", "node-3", 11, json!({"app": "sip"})));
+    cluster.settle();
+    assert!(!cluster.kernels["node-3"].pods.contains_key(&at("node-3")));
+    let other: IpAddr = "10.244.3.11".parse().unwrap();
+    assert!(cluster.kernels["node-3"].guard.selected.contains_key(&other));
+}
