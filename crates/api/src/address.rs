@@ -44,6 +44,10 @@ pub struct EgressAddressSpec {
     pub claims: Vec<Claim>,
     /// Nodes that may serve the address: selected by the pool, and with a wire that reaches it. Sorted.
     pub candidates: Vec<String>,
+    /// Candidates that come before the others, in this order: nodes with a ready pod of the Service that is reached at
+    /// the address, by its `externalTrafficPolicy: Local`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preferred: Vec<String>,
     /// Ports in one block; a power of two.
     pub block_size: u16,
     /// Towards one remote end, one pod may use one in so many of its node's ports; a power of two.

@@ -56,6 +56,8 @@ reasons! {
     AddressMissing,
     /// The object's own system does this; Egret does not yet.
     NotServed,
+    /// No node that may serve the Service's address runs a ready pod of it, as its `externalTrafficPolicy: Local` needs.
+    NoLocalPod,
     /// For some packets of some of its pods, another policy comes first.
     Outranked,
     /// The dialect itself does not support the field.

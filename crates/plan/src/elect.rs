@@ -1,6 +1,8 @@
 //! Who holds an address: rendezvous hashing, computed by every node for itself. When a candidate dies, only
-//! the addresses that it held move; when it returns, only those return.
+//! the addresses that it held move; when it returns, only those return. Where the record says who is preferred, these
+//! come first.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -31,9 +33,12 @@ pub fn preference(pool: &str, node: &str) -> u64 {
 }
 
 /// Places in the list of candidates, in the order in which they hold the address: the first living one does.
-pub fn order(address: IpAddr, candidates: &[String]) -> Vec<usize> {
-    let score = |at: &usize| candidates.get(*at).map_or(0, |c| score(address, c));
-    let mut order: Vec<(u64, usize)> = (0..candidates.len()).map(|at| (score(&at), at)).collect();
-    order.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| candidates.get(a.1).cmp(&candidates.get(b.1))));
-    order.into_iter().map(|(_, at)| at).collect()
+pub fn order(address: IpAddr, candidates: &[String], preferred: &[String]) -> Vec<usize> {
+    let place = |candidate: &String| preferred.iter().position(|p| p == candidate).unwrap_or(usize::MAX);
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_cached_key(|at| {
+        let candidate = candidates.get(*at);
+        (candidate.map(place), Reverse(candidate.map(|c| score(address, c))), candidate)
+    });
+    order
 }

@@ -203,17 +203,17 @@ impl Record {
     pub fn read(record: EgressAddress) -> Option<Record> {
         let (name, spec) = (record.metadata.name, record.spec);
         let address = read(&spec.address).filter(|a| name == Some(record_name(*a)))?;
-        let order = elect::order(address, &spec.candidates);
+        let order = elect::order(address, &spec.candidates, &spec.preferred);
         Some(Record { spec, address, order })
     }
 
     /// Nothing differs but who leases which ports, and how these are shared.
     pub(crate) fn same_but_for_leases(&self, other: &Record) -> bool {
-        let EgressAddressSpec { address: _, pool, interface, claims, candidates, node_address, .. } =
+        let EgressAddressSpec { pool, interface, claims, candidates, preferred, node_address, .. } =
             &self.spec;
         let new = &other.spec;
-        (pool, interface, claims, candidates, node_address)
-            == (&new.pool, &new.interface, &new.claims, &new.candidates, &new.node_address)
+        (pool, interface, claims, candidates, preferred, node_address)
+            == (&new.pool, &new.interface, &new.claims, &new.candidates, &new.preferred, &new.node_address)
     }
 
     /// The candidates in the order in which they hold the address: the first living one does.

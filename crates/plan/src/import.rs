@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::facts::record_name;
 use crate::fault::Fault;
-use crate::intent::{Intent, Namespaces, PodChoice, PodScope, Pool, Traffic};
+use crate::intent::{Beside, Intent, Namespaces, PodChoice, PodScope, Pool, Traffic};
 use crate::native::everywhere;
 use crate::range::{Range, host};
 use crate::tables::PortMatch;
@@ -114,6 +114,7 @@ impl Import {
         for remark in &intent.remarks {
             self.note(key, format!("not carried over: {remark}"));
         }
+        self.reached_from_outside(intent);
         let pool = intent.pool.as_ref().and_then(|pool| pools.get(pool));
         let given = given(object);
         let address = intent.address.or(pool.and_then(|pool| pool.shared)).or(given);
@@ -159,6 +160,24 @@ impl Import {
                 }
             };
             self.objects.push(policy);
+        }
+    }
+
+    /// What Egret does for a Service at the address by which its pods leave, and for nothing else.
+    fn reached_from_outside(&mut self, intent: &Intent) {
+        if !intent.frontends.is_empty() {
+            let ports: Vec<String> = intent.frontends.iter().map(u16::to_string).collect();
+            let text = format!(
+                "not carried over: that port {} of the address is the Service's; an EgressPolicy leases it like others: \
+                 keep the Service as it is, or let its pods leave by another address",
+                ports.join(", ")
+            );
+            self.note(&intent.rank.key, text);
+        }
+        if intent.beside != Beside::Nobody {
+            let text = "not carried over: spec.externalTrafficPolicy: an EgressPolicy chooses no gateway by where pods \
+                        run; let the pool select nodes that run one, or write Cluster";
+            self.note(&intent.rank.key, text);
         }
     }
 

@@ -31,8 +31,22 @@ pub struct Intent {
     pub when_unavailable: WhenUnavailable,
     /// Ports of the address by which others reach the object's pods, in host byte order. They are nobody's to lease.
     pub frontends: BTreeSet<u16>,
+    /// Which nodes should hold the address, for the sake of those who reach the object's pods by it.
+    pub beside: Beside,
     /// What of the object is not in force, although the rest is.
     pub remarks: Vec<Fault>,
+}
+
+/// Nodes that should hold an address, if they can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beside {
+    /// Whichever.
+    #[default]
+    Nobody,
+    /// Those that run a ready pod of the policy.
+    ReadyPod,
+    /// Those that run a pod of the policy.
+    AnyPod,
 }
 
 /// The order of precedence: smaller decides first. Namespaced policies, then cluster-wide ones, then dialects;

@@ -35,6 +35,7 @@ mod selection;
 mod spread;
 pub mod tables;
 mod touched;
+mod uses;
 pub mod world;
 
 pub use affected::Affected;

@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::bounds;
 use crate::fault::Fault;
-use crate::intent::{Grant, Intent, Namespaces, PodChoice, PodScope, Pool, Rank, Traffic};
+use crate::intent::{Beside, Grant, Intent, Namespaces, PodChoice, PodScope, Pool, Rank, Traffic};
 use crate::range::{Range, read_address, read_net};
 use crate::select::Selector;
 use crate::tables::PortMatch;
@@ -97,6 +97,7 @@ fn read(
         address,
         when_unavailable,
         frontends: BTreeSet::new(),
+        beside: Beside::Nobody,
         remarks: Vec::new(),
     }))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use egret_api::{Kind, ObjectKey};
+use egret_api::ObjectKey;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::attached;
@@ -14,6 +14,7 @@ use crate::intent::{Intent, Namespaces};
 use crate::select::Labels;
 use crate::selection::Selection;
 use crate::touched::Touched;
+use crate::uses::{Choice, Uses};
 use crate::world::NAME_LABEL;
 
 /// A pod's namespace and name; of its place in another network than the cluster's `NAME/INTERFACE`.
@@ -27,6 +28,8 @@ pub struct PodFacts {
     pub node: Arc<str>,
     /// Its labels.
     pub labels: Labels,
+    /// It is ready to be spoken to: nothing says that it is not, nor that it ends.
+    pub ready: bool,
     /// Its addresses, of both families, sorted.
     pub addresses: Vec<IpAddr>,
     /// Namespace and name of the network's definition; `None` for the cluster's own.
@@ -63,7 +66,10 @@ impl PodFacts {
         let mut addresses: Vec<IpAddr> = given.filter_map(read).filter(usable).collect();
         addresses.sort_unstable();
         addresses.dedup();
+        let conditions = status.conditions.as_deref().unwrap_or_default();
+        let unready = conditions.iter().any(|c| c.type_ == "Ready" && c.status != "True");
         Some(PodFacts {
+            ready: !unready && pod.metadata.deletion_timestamp.is_none(),
             node: spec.node_name.filter(|n| !n.is_empty())?.into(),
             labels: pod.metadata.labels.unwrap_or_default(),
             addresses,
@@ -81,8 +87,7 @@ pub(crate) struct Pods {
     by_address: BTreeSet<(IpAddr, PodKey)>,
     by_namespace: BTreeMap<Arc<str>, usize>,
     selection: Selection,
-    /// Pods that each policy selects, counted by node.
-    users: BTreeMap<ObjectKey, BTreeMap<Arc<str>, usize>>,
+    uses: Uses,
     disputes: Disputes,
 }
 
@@ -101,8 +106,9 @@ impl Pods {
         keys.filter_map(|(_, key)| self.pods.get_key_value(key))
     }
 
-    pub fn users_of(&self, policy: &ObjectKey) -> impl Iterator<Item = &str> + use<'_> {
-        self.users.get(policy).into_iter().flat_map(BTreeMap::keys).map(AsRef::as_ref)
+    /// Where policies select pods.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// Which policies come before which.
@@ -150,11 +156,11 @@ impl Pods {
             }
             let uses = |pod: &Option<PodFacts>| {
                 pod.iter()
-                    .flat_map(|p| p.policies.iter().map(|i| (i.clone(), p.node.clone())))
+                    .flat_map(|p| p.policies.iter().map(|i| (i.clone(), p.node.clone(), p.ready)))
                     .collect::<Vec<_>>()
             };
             let (before, after) = (uses(&old), uses(&pod));
-            self.count(&before, &after, touched);
+            self.uses.change(&before, &after, touched);
             let policies =
                 |pod: &Option<PodFacts>| pod.as_ref().map(|p| p.policies.clone()).unwrap_or_default();
             self.disputes.change(&policies(&old), &policies(&pod), touched);
@@ -169,12 +175,14 @@ impl Pods {
         for key in self.keys_in(namespace) {
             let Some(pod) = self.pods.get_mut(&key) else { continue };
             let policies = self.selection.of_pod(namespace, labels, pod);
-            let node = pod.node.clone();
+            let (node, ready) = (pod.node.clone(), pod.ready);
             let before = std::mem::replace(&mut pod.policies, policies.clone());
             self.disputes.change(&before, &policies, touched);
-            let at = |list: Vec<Arc<Intent>>| list.into_iter().map(|i| (i, node.clone())).collect::<Vec<_>>();
+            let at = |list: Vec<Arc<Intent>>| {
+                list.into_iter().map(|i| (i, node.clone(), ready)).collect::<Vec<Choice>>()
+            };
             let (before, after) = (at(before), at(policies));
-            self.count(&before, &after, touched);
+            self.uses.change(&before, &after, touched);
         }
     }
 
@@ -191,8 +199,8 @@ impl Pods {
             let at = pod.policies.partition_point(|i| i.rank < intent.rank);
             pod.policies.insert(at, intent.clone());
             self.disputes.change(&before, &pod.policies, touched);
-            let use_ = (intent.clone(), pod.node.clone());
-            self.count(&[], &[use_], touched);
+            let use_ = (intent.clone(), pod.node.clone(), pod.ready);
+            self.uses.change(&[], &[use_], touched);
         }
     }
 
@@ -208,8 +216,8 @@ impl Pods {
             let before = pod.policies.clone();
             pod.policies.retain(|i| i.rank != intent.rank);
             self.disputes.change(&before, &pod.policies, touched);
-            let use_ = (intent.clone(), pod.node.clone());
-            self.count(&[use_], &[], touched);
+            let use_ = (intent.clone(), pod.node.clone(), pod.ready);
+            self.uses.change(&[use_], &[], touched);
         }
     }
 
@@ -282,45 +290,6 @@ impl Pods {
             *count -= 1;
             if *count == 0 {
                 self.by_namespace.remove(&key.0);
-            }
-        }
-    }
-
-    /// Counts uses of policies on nodes: some end, some begin.
-    fn count(
-        &mut self,
-        before: &[(Arc<Intent>, Arc<str>)],
-        after: &[(Arc<Intent>, Arc<str>)],
-        touched: &mut Touched,
-    ) {
-        // Statuses that name pods.
-        let named = |intent: &Intent| matches!(intent.rank.key.kind, Kind::LoxilbEgress | Kind::Service);
-        for (intent, _) in before.iter().chain(after).filter(|(intent, _)| named(intent)) {
-            touched.status(&intent.rank.key);
-        }
-        for (intent, node) in after {
-            let nodes = match self.users.get_mut(&intent.rank.key) {
-                Some(nodes) => nodes,
-                None => self.users.entry(intent.rank.key.clone()).or_default(),
-            };
-            match nodes.get_mut(node) {
-                Some(count) => *count += 1,
-                None => {
-                    nodes.insert(node.clone(), 1);
-                    touched.used([&intent.rank.key]);
-                }
-            }
-        }
-        for (intent, node) in before {
-            let Some(nodes) = self.users.get_mut(&intent.rank.key) else { continue };
-            let Some(count) = nodes.get_mut(node) else { continue };
-            *count -= 1;
-            if *count == 0 {
-                nodes.remove(node);
-                touched.used([&intent.rank.key]);
-            }
-            if nodes.is_empty() {
-                self.users.remove(&intent.rank.key);
             }
         }
     }

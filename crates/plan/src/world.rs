@@ -1,22 +1,23 @@
 //! The cluster as the planner sees it: the facts of every object, kept up to date one object at a time.
 
 mod apart;
+mod look;
+mod records;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use egret_api::{Claim, EgressAddressSpec, EgressNode, Kind, Mode, Modes, Object, ObjectKey};
+use egret_api::{Claim, EgressNode, Kind, Mode, Modes, Object, ObjectKey};
 use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::affected::Affected;
 use crate::dialect::kube_vip;
-use crate::disputes::Families;
-use crate::facts::{NodeFacts, Record, Report, address_of_record};
+use crate::facts::{NodeFacts, Record, Report};
 use crate::fault::Fault;
-use crate::intent::{Intent, Pool, Rank};
+use crate::intent::{Intent, Pool};
 use crate::pods::Pods;
 use crate::select::Labels;
 use crate::touched::{Touched, differing};
@@ -308,192 +309,10 @@ impl World {
         Some(old)
     }
 
-    fn set_record(&mut self, name: &str, record: Option<Record>) -> Affected {
-        let Some(address) = address_of_record(name) else { return Affected::Nothing };
-        let old = self.records.remove(&address);
-        let affected = match (&old, &record) {
-            (Some(old), Some(new)) if old.same_but_for_leases(new) => Affected::ports([address].into()),
-            (None, None) => Affected::Nothing,
-            _ => Affected::Everything,
-        };
-        if let Some(old) = old {
-            self.touched.record(&old);
-            for claim in &old.spec.claims {
-                remove_from(&mut self.records_by_claim, claim, &old.address);
-            }
-            for node in nodes_of(&old) {
-                remove_from(&mut self.records_by_node, node, &old.address);
-            }
-        }
-        if let Some(new) = record {
-            self.touched.record(&new);
-            for claim in &new.spec.claims {
-                self.records_by_claim.entry(claim.clone()).or_default().insert(new.address);
-            }
-            for node in nodes_of(&new) {
-                match self.records_by_node.get_mut(node) {
-                    Some(set) => drop(set.insert(new.address)),
-                    None => drop(self.records_by_node.insert(node.clone(), [new.address].into())),
-                }
-            }
-            self.records.insert(address, new);
-        }
-        affected
-    }
-
     /// What changed since this was last asked; everything at first.
     pub(crate) fn take_touched(&mut self) -> Touched {
         self.touched.take()
     }
-
-    /// Labels of a namespace. Its name is always among them, and a namespace that only pods name exists, too.
-    pub fn namespace_labels(&self, namespace: &str) -> Cow<'_, Labels> {
-        namespace_labels(&self.namespaces, namespace)
-    }
-
-    /// Every node of the cluster.
-    pub fn nodes(&self) -> &BTreeMap<String, NodeFacts> {
-        &self.nodes
-    }
-
-    /// Every pod that has a network of its own, runs on a node and has not finished.
-    pub fn pods(&self) -> &BTreeMap<PodKey, PodFacts> {
-        self.pods.all()
-    }
-
-    /// A pod's places in other networks than the cluster's: its names there, and the networks.
-    pub(crate) fn places(&self, pod: &PodKey) -> Vec<(String, String)> {
-        let names = self.pods.names(&pod.0, &format!("{}/", pod.1));
-        let network = |name: &String| {
-            self.pods.all().get(&(pod.0.clone(), name.as_str().into()))?.network.as_deref().map(str::to_owned)
-        };
-        names.into_iter().filter_map(|name| network(&name).map(|network| (name, network))).collect()
-    }
-
-    /// The pods of a node.
-    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = (&PodKey, &PodFacts)> + use<'_> {
-        self.pods.on(node)
-    }
-
-    /// The pods that have an address; more than one only while the cluster contradicts itself.
-    pub fn pods_with(&self, address: IpAddr) -> impl Iterator<Item = (&PodKey, &PodFacts)> {
-        self.pods.with(address)
-    }
-
-    /// The nodes on which a policy selects a pod.
-    pub fn users_of(&self, policy: &ObjectKey) -> impl Iterator<Item = &str> + use<'_> {
-        self.pods.users_of(policy)
-    }
-
-    /// The policies that come before this one for some packets of some of its pods, in the order of precedence.
-    pub(crate) fn rivals(&self, policy: &ObjectKey) -> impl Iterator<Item = (&Rank, Families)> + use<'_> {
-        self.pods.disputes().before(policy)
-    }
-
-    /// The policies that this one comes before.
-    pub(crate) fn outranked_by(&self, policy: &ObjectKey) -> impl Iterator<Item = &ObjectKey> + use<'_> {
-        self.pods.disputes().after(policy)
-    }
-
-    /// Every policy, in no order of precedence.
-    pub fn policies(&self) -> &BTreeMap<ObjectKey, Written<Intent>> {
-        &self.policies
-    }
-
-    /// Every pool.
-    pub fn pools(&self) -> &BTreeMap<ObjectKey, Written<Pool>> {
-        &self.pools
-    }
-
-    /// Every record of an address.
-    pub fn records(&self) -> &BTreeMap<IpAddr, Record> {
-        &self.records
-    }
-
-    /// The record of an address.
-    pub fn record(&self, address: IpAddr) -> Option<&Record> {
-        self.records.get(&address)
-    }
-
-    /// The records that a policy has a claim in.
-    pub fn records_claimed_by(&self, claim: &Claim) -> impl Iterator<Item = &Record> + use<'_> {
-        self.records_by_claim.get(claim).into_iter().flatten().filter_map(|a| self.record(*a))
-    }
-
-    /// The records in which a node is a candidate or has a lease.
-    pub fn records_naming(&self, node: &str) -> impl Iterator<Item = &Record> + use<'_> {
-        self.records_by_node.get(node).into_iter().flatten().filter_map(|a| self.record(*a))
-    }
-
-    /// Nodes that say they hold an address.
-    pub(crate) fn holding(&self, address: IpAddr) -> impl Iterator<Item = &str> {
-        self.holding.get(&address).into_iter().flatten().map(String::as_str)
-    }
-
-    fn set_holding(&mut self, node: &String, old: Option<&Report>, new: Option<&Report>) {
-        let none = BTreeSet::new();
-        let [old, new] = [old, new].map(|report| report.map_or(&none, |report| &report.holds));
-        for address in old.difference(new) {
-            remove_from(&mut self.holding, address, node);
-        }
-        for address in new.difference(old) {
-            self.holding.entry(*address).or_default().insert(node.clone());
-        }
-    }
-
-    /// Every node's report.
-    pub fn reports(&self) -> &BTreeMap<String, Report> {
-        &self.reports
-    }
-
-    /// A node says that it can carry packets of an address.
-    pub fn able(&self, node: &str, interface: Option<&str>, address: IpAddr) -> bool {
-        let report = self.reports.get(node).filter(|r| r.ready);
-        report.and_then(|r| r.wire(interface, address)).is_some_and(|w| w.carrier)
-    }
-
-    /// A node says that it can carry packets of a record's address.
-    pub(crate) fn carries(&self, node: &str, record: &EgressAddressSpec, address: IpAddr) -> bool {
-        let report = self.reports.get(node).filter(|r| r.ready);
-        report.and_then(|r| r.wire_of(record, address)).is_some_and(|w| w.carrier)
-    }
-
-    /// A node's address between nodes: as it reports it, else as the cluster knows it, of the family asked for.
-    pub fn underlay(&self, node: &str, like: Option<IpAddr>) -> Option<IpAddr> {
-        underlay(self.nodes.get(node), self.reports.get(node), like)
-    }
-
-    /// Every node that has an address between nodes of the family asked for, with its report. By name.
-    pub fn underlays(&self, like: IpAddr) -> impl Iterator<Item = (&str, IpAddr, Option<&Report>)> {
-        let mut nodes = self.nodes.iter().peekable();
-        let mut reports = self.reports.iter().peekable();
-        let both = std::iter::from_fn(move || {
-            let name = match (nodes.peek(), reports.peek()) {
-                (Some((a, _)), Some((b, _))) => std::cmp::min(*a, *b),
-                (Some((a, _)), None) => a,
-                (None, Some((b, _))) => b,
-                (None, None) => return None,
-            };
-            let node = nodes.next_if(|(n, _)| *n == name).map(|(_, node)| node);
-            let report = reports.next_if(|(n, _)| *n == name).map(|(_, report)| report);
-            Some((name, node, report))
-        });
-        both.filter_map(move |(name, node, report)| {
-            let address = underlay(node, report, Some(like))?;
-            Some((name.as_str(), address, report))
-        })
-    }
-
-    /// Networks and addresses of nodes and their pods.
-    pub fn inside(&self) -> impl Iterator<Item = IpNet> {
-        self.inside.keys().copied()
-    }
-}
-
-fn underlay(node: Option<&NodeFacts>, report: Option<&Report>, like: Option<IpAddr>) -> Option<IpAddr> {
-    let fits = |a: &IpAddr| like.is_none_or(|l| l.is_ipv4() == a.is_ipv4());
-    let reported = report.and_then(|r| r.underlay).filter(fits);
-    reported.or_else(|| node?.internal.iter().copied().find(|a| fits(a)))
 }
 
 fn only_name(namespace: &str) -> Labels {
@@ -507,23 +326,10 @@ fn namespace_labels<'a>(declared: &'a BTreeMap<String, Labels>, namespace: &str)
     }
 }
 
-fn nodes_of(record: &Record) -> impl Iterator<Item = &String> {
-    record.spec.candidates.iter().chain(record.spec.leases.iter().map(|l| &l.node))
-}
-
 fn value<T: serde::Serialize>(status: &Option<T>) -> Value {
     status.as_ref().and_then(|s| serde_json::to_value(s).ok()).unwrap_or(Value::Null)
 }
 
 fn written<T>(object: &Object, status: Value, meaning: Result<T, Vec<Fault>>) -> Written<T> {
     Written { generation: object.metadata().generation, status, meaning: meaning.map(Arc::new) }
-}
-
-fn remove_from<K: Ord, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
-    if let Some(set) = map.get_mut(key) {
-        set.remove(value);
-        if set.is_empty() {
-            map.remove(key);
-        }
-    }
 }

@@ -177,6 +177,9 @@ const ANNOTATIONS: [&str; 4] =
 pub(crate) fn forget_unread(kind: Kind, value: &mut Value) {
     value["apiVersion"] = kind.api_versions()[0].into();
     value["kind"] = kind.in_manifests().into();
+    if kind == Kind::Pod {
+        readiness::only_that_it_is_not(value);
+    }
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|field, _| METADATA.contains(&field.as_str()));
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
@@ -196,7 +199,7 @@ pub(crate) fn forget_unread(kind: Kind, value: &mut Value) {
     match kind {
         Kind::Pod => {
             keep("spec", &["nodeName", "hostNetwork"]);
-            keep("status", &["phase", "podIP", "podIPs"]);
+            keep("status", &["phase", "podIP", "podIPs", "conditions"]);
         }
         Kind::Node => {
             keep("spec", &["podCIDR", "podCIDRs", "providerID", "unschedulable"]);
@@ -204,7 +207,18 @@ pub(crate) fn forget_unread(kind: Kind, value: &mut Value) {
         }
         Kind::Namespace => keep("status", &["phase"]),
         Kind::Service => {
-            keep("spec", &["type", "selector", "ports", "loadBalancerIP", "loadBalancerClass"]);
+            keep(
+                "spec",
+                &[
+                    "type",
+                    "selector",
+                    "ports",
+                    "loadBalancerIP",
+                    "loadBalancerClass",
+                    "externalTrafficPolicy",
+                    "publishNotReadyAddresses",
+                ],
+            );
             keep("status", &["loadBalancer", "conditions"]);
         }
         _ => {}
@@ -269,3 +283,4 @@ fn cure(kind: Kind, message: &str) -> String {
 
 #[cfg(test)]
 mod hostile;
+mod readiness;

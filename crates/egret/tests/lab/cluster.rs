@@ -9,20 +9,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::harness::{ANTREA_HA, Host, Lab, SILENCE, SMALL, Store, assert_echoes, read_address};
+use crate::local_traffic;
 
 const SERVICES: &str = include_str!("cluster.yaml");
-const FAR: &str = "198.51.100.10:7000";
+pub const FAR: &str = "198.51.100.10:7000";
 const WEB: &str = "10.10.0.11";
 /// Where the Service is reached from outside, and what its pods leave by.
-const SIP: &str = "10.10.0.40";
-const SIP_FRONTEND: &str = "10.10.0.40:1100";
+pub const SIP: &str = "10.10.0.40";
+pub const SIP_FRONTEND: &str = "10.10.0.40:1100";
 const DNS: &str = "10.96.0.10:53";
 const API_SERVER: &str = "10.96.0.1:443";
-const OUTSIDE: &str = "10.10.0.200";
 /// Who asks without end asks once in this time.
 const PACE: Duration = Duration::from_millis(2);
 
-fn at(server: &str) -> SocketAddr {
+pub fn at(server: &str) -> SocketAddr {
     server.parse().unwrap()
 }
 
@@ -57,6 +57,7 @@ fn with_cni_plugins_and_kube_proxy_pods_leave_by_their_address_and_services_work
     selected_pods_leave_by_their_address_and_others_by_their_node(&webs, &free);
     services_of_the_cluster_are_inside(&lab, &webs, &free);
     the_service_is_reached_at_the_address_by_which_its_pods_leave(&lab, &phones);
+    local_traffic::the_address_is_held_where_the_services_pods_are(&lab, &phones[0]);
     nothing_is_lost_in_a_rolling_update(&lab, &webs);
     gateways_fail(&lab, &webs, &free, &phones);
     lab.assert_no_leak();
@@ -182,27 +183,6 @@ fn the_service_is_reached_at_the_address_by_which_its_pods_leave(lab: &Lab, phon
     let size: u16 = size.trim().parse().unwrap();
     let holds = |first: &str| (first.parse::<u16>().unwrap()..).take(size.into()).any(|port| port == 1100);
     assert!(!leases.is_empty() && !leases.split(' ').any(holds), "1100 is leased: {leases}");
-
-    let local = "{\"spec\": {\"externalTrafficPolicy\": \"Local\"}}";
-    lab.kubectl(&["patch", "service", "sip", "-n", "telephony", "--type=merge", "-p", local]);
-    reached_with_the_clients_address(lab);
-    for phone in phones {
-        assert_eq!(phone.tcp_source(at(FAR)).unwrap().to_string(), SIP, "TCP of {}", own(phone));
-    }
-}
-
-/// By externalTrafficPolicy Local a pod sees who speaks to it.
-#[track_caller]
-fn reached_with_the_clients_address(lab: &Lab) {
-    let client = lab.host("outside-1");
-    lab.until("the Service to show its clients", || match client.tcp_source(at(SIP_FRONTEND)) {
-        Ok(source) if source.to_string() == OUTSIDE => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
-    for _ in 0..3 {
-        assert_eq!(client.tcp_source(at(SIP_FRONTEND)).unwrap().to_string(), OUTSIDE);
-        assert_eq!(client.udp_source(at(SIP_FRONTEND)).unwrap().to_string(), OUTSIDE);
-    }
 }
 
 /// Asks without end, and counts what comes of it: the source of each answer, or that there was none.
@@ -278,18 +258,13 @@ fn nothing_is_lost_in_a_rolling_update(lab: &Lab, webs: &[(&str, Host)]) {
 fn gateways_fail(lab: &Lab, webs: &[(&str, Host)], free: &[Host], phones: &[Host]) {
     let mut held: Vec<TcpStream> = webs.iter().map(|(_, web)| web.connect(at(FAR)).0).collect();
     held.push(phones[0].connect(at(FAR)).0);
-    let told = "jsonpath={.metadata.annotations.kube-vip\\.io/vipHost}";
-    let holder = lab.until("a holder of the Service's address", || {
-        let node = lab.kubectl(&["get", "service", "sip", "-n", "telephony", "-o", told]);
-        ["node-4", "node-5"].into_iter().find(|name| *name == node.trim()).ok_or(node)
-    });
-    let other = if holder == "node-4" { "node-5" } else { "node-4" };
+    let (holder, other) = local_traffic::holder_and_other(lab);
     lab.egret(&["fault", holder, "power-off"]);
     held.iter_mut().for_each(|stream| assert_echoes(stream, "the gateway is dead"));
     for (node, web) in webs {
         assert_eq!(web.udp_source_asking_again(at(FAR)).unwrap().to_string(), WEB, "{node} without {holder}");
     }
-    reached_with_the_clients_address(lab);
+    local_traffic::reached_with_the_clients_address(lab);
 
     // Now there is none: what a policy selects stays, and is not the plugins' to masquerade either.
     lab.egret(&["fault", other, "cut", "eth1"]);

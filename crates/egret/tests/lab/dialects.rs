@@ -125,10 +125,7 @@ fn kube_vips_example_runs_as_written_on_every_node_and_outlives_a_gateway() {
     // Its connections are TCP, which the example as it stands does not name.
     let with_tcp = KUBE_VIP.replace("udp:5060", "tcp:5060,udp:5060");
     let lab = lab("t-kubevip", &[KUBE_VIP]);
-    // One of them on the gateway that stays.
-    let gateway = other(OF_KUBE_VIP.carried_by(&lab, &["node-4", "node-5"]));
-    let pods = ["node-1", "node-2", gateway]
-        .map(|node| lab.pod("telephony", &format!("sip-{node}"), node, "app=sip"));
+    let pods = ["node-1", "node-2"].map(|node| lab.pod("telephony", &format!("sip-{node}"), node, "app=sip"));
     OF_KUBE_VIP.assert_datagrams(&pods);
     let elsewhere = pods[0].udp_source("198.51.100.10:7000".parse().unwrap()).unwrap();
     assert_eq!(elsewhere.to_string(), "172.16.0.1", "another port goes as before");
@@ -137,6 +134,14 @@ fn kube_vips_example_runs_as_written_on_every_node_and_outlives_a_gateway() {
     lab.apply(&with_tcp);
     let held = OF_KUBE_VIP.connect(&pods);
     survives(&lab, &OF_KUBE_VIP, &pods, held);
+    // Its `externalTrafficPolicy: Local` asks for the address where a pod runs.
+    let without = other(OF_KUBE_VIP.carried_by(&lab, &["node-4", "node-5"]));
+    let mut held = OF_KUBE_VIP.connect(&pods);
+    let late = lab.pod("telephony", "sip-late", without, "app=sip");
+    OF_KUBE_VIP.carried_by(&lab, &[without]);
+    OF_KUBE_VIP.assert_datagrams(&[late]);
+    held.iter_mut().for_each(|stream| assert_echoes(stream, "the address went to a pod"));
+    lab.assert_no_leak();
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod harness;
 mod house;
 mod input;
 mod leases;
+mod local_traffic;
 mod macvlan;
 mod mtu;
 mod neighbours;

@@ -237,7 +237,7 @@ fn only_the_start_up_taint_goes_and_only_in_this_boot(lab: &Lab) {
     lab.until("the taint to go", || lab.taints("node-5").is_empty().then_some(()).ok_or(String::new()));
 }
 
-/// An agent that is uninstalled takes its record along.
+/// An agent that is uninstalled takes its record along, and all that it put on its node.
 fn uninstalled(lab: &Lab, node: &str) {
     let directory = lab.directory();
     lab.kill_programs(node);
@@ -254,6 +254,15 @@ fn uninstalled(lab: &Lab, node: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let left = lab.kubectl(&["get", "egressnodes", "-o", "name"]);
     assert!(!left.contains(node) && left.contains("node-1"), "{left}");
+    // The node is as it was before: nothing in its rules and links, and no pins, by which programs are attached.
+    let host = lab.host(node);
+    for (program, arguments) in [("nft", ["list", "tables"]), ("ip", ["-o", "link"])] {
+        let told = host.command(program, &arguments);
+        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert!(told.status.success() && !text.contains("egret"), "{program} {arguments:?}: {text}");
+    }
+    let pins = directory.join("bpf").join(node);
+    assert!(std::fs::read_dir(&pins).map_or(true, |mut left| left.next().is_none()), "{}", pins.display());
 }
 
 #[test]

@@ -71,6 +71,9 @@ fn unselected_pods_and_destinations_go_as_before(store: Store) {
         batch.addresses[0].split('/').next().unwrap(),
         "pod to pod"
     );
+    lab.host("node-1").serve_sources(7000);
+    let source = neighbour.tcp_source(at("10.0.0.1:7000")).unwrap().to_string();
+    assert!(!source.starts_with("10.10.0."), "pod to node: {source}");
     lab.assert_no_leak();
 }
 

@@ -46,6 +46,13 @@ fn agents_and_controller_die_and_connections_do_not(store: Store) {
     let counters = lab.counters("node-1");
     let sent: u64 = ["SENT_OVERLAY", "SENT_LINK"].iter().filter_map(|way| counters.get(*way)).sum();
     assert!(sent > 5, "the counters were adopted, not begun anew: {counters:?}");
+    for node in ["node-4", "node-5"] {
+        let only = format!("nodeSelector: {{ matchLabels: {{ kubernetes.io/hostname: {node} }} }}");
+        lab.apply(&ANTREA_HA.replacen("nodeSelector: {}", &only, 1));
+        assert_echoes(&mut stream, &format!("the pool selects {node} alone"));
+        let (_, source) = connect(&pod, "198.51.100.10:7000");
+        assert_eq!(source, "10.10.0.11", "by {node}");
+    }
     lab.assert_no_leak();
 }
 

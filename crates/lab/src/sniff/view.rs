@@ -355,6 +355,7 @@ mod tests {
                 interface: None,
                 claims: vec![],
                 candidates: vec![],
+                preferred: vec![],
                 block_size: 1024,
                 pod_share: 2,
                 timeouts: Timeouts::default(),

@@ -1,19 +1,25 @@
 //! Which policy has which address. What a record says stays; then come policies that ask for an address by
 //! name, then the others, each in the order of precedence, first free address first.
 
+mod refusal;
+mod wish;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use egret_api::{Kind, ObjectKey, Reason};
 
+use self::refusal::{address_field, exhausted, still_given};
+use self::wish::Wish;
 use super::own::{self, OwnAddress, OwnAddresses};
-use crate::dialect::kube_vip;
 use crate::fault::Fault;
 use crate::intent::{Intent, Pool, Rank, reference};
-use crate::range::{Range, Taken, host};
+use crate::range::{Range, Taken};
 use crate::spread::answers;
 use crate::world::World;
+
+pub(crate) use self::wish::pool;
 
 /// The claims of all policies.
 #[derive(Clone, Debug, Default)]
@@ -54,14 +60,6 @@ pub(crate) struct Use {
 /// A policy and the pool that it may use.
 type Asking<'a> = (&'a Arc<Intent>, &'a Pool);
 
-/// What a policy may have.
-enum Wish<'a> {
-    /// An address of a pool: the one that a record gives it already, if it can keep it.
-    Of(&'a Pool, Option<IpAddr>),
-    /// These addresses of nodes, the preferred first.
-    Own(Vec<OwnAddress>),
-}
-
 /// Who may share an address: a namespace with itself, those who write for the whole cluster with each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Owner {
@@ -78,40 +76,6 @@ impl Owner {
     }
 }
 
-/// A pool that is in force.
-pub(crate) fn pool<'a>(world: &'a World, key: &ObjectKey) -> Result<&'a Pool, Fault> {
-    let (kind, name) = (key.kind.as_str(), &key.name);
-    match world.pools().get(key).map(|p| &p.meaning) {
-        Some(Ok(pool)) => Ok(pool),
-        Some(Err(faults)) => {
-            let first = faults.first().map(ToString::to_string).unwrap_or_default();
-            let message = format!("{kind} {name} is not in force: {first}");
-            Err(Fault::new(Reason::PoolNotFound, pool_field(key), message, format!("mend {kind} {name}")))
-        }
-        None => {
-            let message = format!("{kind} {name} does not exist");
-            Err(Fault::new(Reason::PoolNotFound, pool_field(key), message, "create it, or name another"))
-        }
-    }
-}
-
-fn pool_field(key: &ObjectKey) -> &'static str {
-    match key.kind {
-        Kind::ExternalIPPool => "spec.externalIPPool",
-        Kind::EgressGateway => "spec.egressGatewayName",
-        _ => "spec.pool",
-    }
-}
-
-fn address_field(rank: &Rank) -> &'static str {
-    match rank.key.kind {
-        Kind::Egress => "spec.egressIP",
-        Kind::LoxilbEgress => "spec.vip",
-        Kind::Service => kube_vip::ADDRESS_FIELD,
-        _ => "spec.address",
-    }
-}
-
 /// The pools that are in force, oldest first.
 fn by_age(world: &World) -> Vec<&Pool> {
     let mut pools: Vec<&Pool> =
@@ -120,162 +84,7 @@ fn by_age(world: &World) -> Vec<&Pool> {
     pools
 }
 
-/// An object that names an address and no pool asks an administrator for one.
-fn unpooled(intent: &Intent, address: IpAddr, reason: Reason, message: String) -> Fault {
-    let namespace = &intent.rank.key.namespace;
-    let cure = format!(
-        "let an administrator write an EgressPool with `ranges: [{{cidr: {}}}]` and `namespaces: {{names: [{namespace}]}}`",
-        host(address)
-    );
-    Fault::new(reason, address_field(&intent.rank), message, cure)
-}
-
-fn not_granted(intent: &Intent, pool: &Pool) -> Fault {
-    let namespace = &intent.rank.key.namespace;
-    let message =
-        format!("{} {} does not grant namespace {namespace}", pool.key.kind.as_str(), pool.key.name);
-    match (pool.key.kind, intent.address) {
-        (Kind::EgressPool, _) => {
-            let field = if intent.pool.is_some() { "spec.pool" } else { address_field(&intent.rank) };
-            let cure = format!("add {namespace} to spec.namespaces.names of the pool");
-            Fault::new(Reason::NamespaceNotGranted, field, message, cure)
-        }
-        (_, Some(address)) => unpooled(intent, address, Reason::NamespaceNotGranted, message),
-        (_, None) => Fault::new(Reason::NamespaceNotGranted, "spec.pool", message, "name an EgressPool"),
-    }
-}
-
-/// The address that a record gives the policy already, if the policy can keep it.
-fn kept(world: &World, intent: &Intent, pool: &Pool) -> Option<IpAddr> {
-    let stays = |address: &IpAddr| {
-        pool.contains(*address) && pool.asked(intent).is_none_or(|asked| asked == *address)
-    };
-    world
-        .records_claimed_by(&intent.rank.claim())
-        .filter(|r| r.spec.pool == pool.reference())
-        .map(|r| r.address)
-        .find(stays)
-}
-
-fn without_node(intent: &Intent, pool: &Pool) -> Fault {
-    let name = format!("{} {}", pool.key.kind.as_str(), pool.key.name);
-    let interface = pool.interface.as_deref().unwrap_or_default();
-    match intent.address {
-        Some(address) => Fault::new(
-            Reason::AddressNotInPool,
-            address_field(&intent.rank),
-            format!("{address} is the own address of no node of {name}"),
-            format!("name the first address of {interface} on one of its nodes, or leave the field out"),
-        ),
-        None => Fault::new(
-            Reason::NoCandidate,
-            pool_field(&pool.key),
-            format!("no suitable node that {name} selects reports an address on {interface}"),
-            format!("select a node with an address on {interface}, or correct the interface's name"),
-        ),
-    }
-}
-
-fn still_given(intent: &Intent, address: IpAddr) -> Fault {
-    Fault::new(
-        Reason::AddressTaken,
-        address_field(&intent.rank),
-        format!("{address} is a node's own now, and another policy still has it from a pool"),
-        "take it out of the pool's ranges",
-    )
-}
-
-fn exhausted(pool: &Pool) -> Fault {
-    let (kind, name) = (pool.key.kind.as_str(), &pool.key.name);
-    let ranges = match pool.key.kind {
-        Kind::ExternalIPPool => "spec.ipRanges",
-        _ => "spec.ranges",
-    };
-    Fault::new(
-        Reason::PoolExhausted,
-        pool_field(&pool.key),
-        format!("every address of {kind} {name} is in use"),
-        format!("add a range to {ranges} of {kind} {name}, or remove a policy that uses it"),
-    )
-}
-
 impl Claims {
-    /// The pool that a policy may use.
-    fn permitted<'a>(&self, world: &'a World, intent: &Intent) -> Result<&'a Pool, Fault> {
-        let pool = match &intent.pool {
-            Some(key) => pool(world, key)?,
-            None => self.pool_with(world, intent)?,
-        };
-        let namespace = &intent.rank.key.namespace;
-        if !namespace.is_empty() && !pool.grant.allows(namespace, &world.namespace_labels(namespace)) {
-            return Err(not_granted(intent, pool));
-        }
-        match intent.address {
-            Some(address) if pool.node_address.is_none() && !pool.contains(address) => Err(Fault::new(
-                Reason::AddressNotInPool,
-                address_field(&intent.rank),
-                format!(
-                    "IP {address} is not within the IP range of {} {}",
-                    pool.key.kind.as_str(),
-                    pool.key.name
-                ),
-                "ask for an address of the pool, or add a range with it to the pool",
-            )),
-            _ => Ok(pool),
-        }
-    }
-
-    /// The pool that gives out the address of a policy that names no pool.
-    fn pool_with<'a>(&self, world: &'a World, intent: &Intent) -> Result<&'a Pool, Fault> {
-        let Some(address) = intent.address else {
-            return Err(Fault::new(
-                Reason::AddressMissing,
-                address_field(&intent.rank),
-                "the object has no address yet; its packets are dropped",
-                "write one, or let a load balancer's controller give it one",
-            ));
-        };
-        let gives = self.usable.iter().find(|(_, ranges)| ranges.iter().any(|r| r.contains(address)));
-        match gives {
-            Some((key, _)) => pool(world, key),
-            None => {
-                let message = format!("no pool has {address}");
-                Err(unpooled(intent, address, Reason::AddressNotInPool, message))
-            }
-        }
-    }
-
-    fn wish<'a>(&self, world: &'a World, intent: &Intent) -> Result<Wish<'a>, Fault> {
-        if let (Kind::Egress, None, Some(address)) = (intent.rank.key.kind, &intent.pool, intent.address) {
-            return Self::of_a_node(world, intent, address);
-        }
-        let pool = self.permitted(world, intent)?;
-        if pool.node_address.is_none() {
-            return Ok(Wish::Of(pool, kept(world, intent, pool)));
-        }
-        let fits = |own: &&OwnAddress| intent.address.is_none_or(|asked| asked == own.address);
-        let all = self.own.of(&pool.key);
-        let chosen = if intent.address.is_some() { all } else { self.own.in_reserve(&pool.key) };
-        let chosen: Vec<OwnAddress> = chosen.iter().filter(fits).cloned().collect();
-        if chosen.is_empty() {
-            return Err(without_node(intent, pool));
-        }
-        Ok(Wish::Own(chosen))
-    }
-
-    /// An address that a policy names without a pool: it is the node's that has it.
-    fn of_a_node<'a>(world: &World, intent: &Intent, address: IpAddr) -> Result<Wish<'a>, Fault> {
-        let own = own::node_with(world, address).ok_or_else(|| {
-            Fault::new(
-                Reason::NoCandidate,
-                address_field(&intent.rank),
-                format!("no node has {address} on an interface towards the outside; packets are dropped"),
-                "add the address to an interface of a node, or name an ExternalIPPool that contains it",
-            )
-        })?;
-        Ok(Wish::Own(vec![own]))
-    }
-
     /// Settles every policy.
     pub fn settle(&mut self, world: &World) {
         self.own = OwnAddresses::new(world);

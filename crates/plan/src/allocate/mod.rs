@@ -5,6 +5,7 @@ mod claims;
 mod decider;
 mod leases;
 mod own;
+mod preferred;
 mod record;
 mod status;
 

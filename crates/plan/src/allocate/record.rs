@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::candidates::Candidates;
 use super::claims::{self, Claims, Use};
 use super::leases::{self, OWN_PORTS, Ports, SHARED_PORTS};
+use super::preferred::preferred;
 use crate::elect;
 use crate::facts::Report;
 use crate::intent::{Pool, Rank, reference};
@@ -76,6 +77,13 @@ pub(crate) fn decide(
     if uses.is_none() && leased.leases.is_empty() || left {
         return Decided { written: before.is_none(), ..Decided::default() };
     }
+    let candidates = match (own, pool, before) {
+        (Some(node), ..) => vec![node.name.clone()],
+        (None, Some(pool), _) => candidates.of(&pool.key, address),
+        (None, None, before) => before.map(|r| r.candidates.clone()).unwrap_or_default(),
+    };
+    let preferred_before = before.map(|r| r.preferred.as_slice()).unwrap_or_default();
+    let preferred = uses.map(|u| preferred(world, u, address, &candidates, preferred_before));
     let spec = EgressAddressSpec {
         address: address.to_string(),
         pool: match (uses, before) {
@@ -89,11 +97,8 @@ pub(crate) fn decide(
             (None, before) => before.and_then(|r| r.interface.clone()),
         },
         claims: uses.map(|u| u.ranks.iter().map(Rank::claim).collect()).unwrap_or_default(),
-        candidates: match (own, pool, before) {
-            (Some(node), ..) => vec![node.name.clone()],
-            (None, Some(pool), _) => candidates.of(&pool.key, address),
-            (None, None, before) => before.map(|r| r.candidates.clone()).unwrap_or_default(),
-        },
+        candidates,
+        preferred: preferred.unwrap_or_default(),
         block_size: leased.block_size,
         pod_share: match (pool, before) {
             (Some(pool), _) => pool.ports.pod_share,
@@ -181,9 +186,10 @@ fn holder<'a>(
             .map(String::as_str)
             .find(|node| serves(node) && world.carries(node, record, address));
     }
-    let holding = world.holding(address).filter(|node| report(node).is_some());
-    let holding = holding.filter_map(|node| record.candidates.iter().find(|candidate| *candidate == node));
-    holding.min_by_key(|c| elect::score(address, c)).map(String::as_str)
+    let holding: Vec<&str> = world.holding(address).filter(|node| report(node).is_some()).collect();
+    let order = elect::order(address, &record.candidates, &record.preferred).into_iter().rev();
+    let ranked = order.filter_map(|at| record.candidates.get(at)).map(String::as_str);
+    ranked.into_iter().find(|candidate| holding.contains(candidate))
 }
 
 /// No candidate says that it can carry packets, or a node that uses the address finds none alive.

@@ -7,7 +7,7 @@ use egret_api::{Kind, Object, ObjectKey, PortSettings, Reason, Timeouts};
 
 use super::{not_served, when_unavailable};
 use crate::fault::Fault;
-use crate::intent::{Grant, Intent, Namespaces, PodChoice, PodScope, Pool, Rank};
+use crate::intent::{Beside, Grant, Intent, Namespaces, PodChoice, PodScope, Pool, Rank};
 use crate::native::{Faults, everywhere, span};
 use crate::range::{Range, read_address, read_net};
 use crate::select::Selector;
@@ -58,6 +58,7 @@ pub(crate) fn egress(rank: Rank, egress: &Egress) -> Result<Intent, Vec<Fault>> 
         address,
         when_unavailable,
         frontends: BTreeSet::new(),
+        beside: Beside::Nobody,
         remarks,
     }))
 }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 use super::{traffic, when_unavailable};
 use crate::fault::Fault;
-use crate::intent::{Grant, Intent, Namespaces, PodChoice, PodScope, Pool, Rank};
+use crate::intent::{Beside, Grant, Intent, Namespaces, PodChoice, PodScope, Pool, Rank};
 use crate::native::Faults;
 use crate::range::{Range, read_address, read_net};
 use crate::select::Selector;
@@ -143,6 +143,7 @@ pub(crate) fn policy(rank: Rank, policy: &EgressGatewayPolicy) -> Result<Intent,
         address: None,
         when_unavailable,
         frontends: BTreeSet::new(),
+        beside: Beside::Nobody,
         remarks: Vec::new(),
     }))
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{annotated, annotation, not_served, traffic, when_unavailable};
 use crate::fault::Fault;
-use crate::intent::{Intent, Namespaces, PodChoice, PodScope, Rank, Traffic};
+use crate::intent::{Beside, Intent, Namespaces, PodChoice, PodScope, Rank, Traffic};
 use crate::native::{Faults, everywhere};
 use crate::range::{read_address, read_net};
 use crate::select::Selector;
@@ -68,6 +68,7 @@ pub(crate) fn service(rank: Rank, service: &Service) -> Option<Result<Intent, Ve
         address,
         when_unavailable,
         frontends,
+        beside: beside(spec),
         remarks,
     })))
 }
@@ -75,6 +76,15 @@ pub(crate) fn service(rank: Rank, service: &Service) -> Option<Result<Intent, Ve
 /// The ports by which the Service is reached at its address.
 fn frontends(spec: &ServiceSpec) -> BTreeSet<u16> {
     spec.ports.iter().flatten().filter_map(|port| u16::try_from(port.port).ok()).collect()
+}
+
+/// kube-proxy of a node answers for a Service with `externalTrafficPolicy: Local` only if one of its pods runs there.
+fn beside(spec: &ServiceSpec) -> Beside {
+    match (spec.external_traffic_policy.as_deref(), spec.publish_not_ready_addresses) {
+        (Some("Local"), Some(true)) => Beside::AnyPod,
+        (Some("Local"), _) => Beside::ReadyPod,
+        _ => Beside::Nobody,
+    }
 }
 
 /// The address by which the Service's pods leave, as kube-vip finds it: what the annotation asks for; else what

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{annotated, annotation, read_net_or_address, when_unavailable};
 use crate::fault::Fault;
-use crate::intent::{Intent, Namespaces, PodChoice, PodScope, Rank};
+use crate::intent::{Beside, Intent, Namespaces, PodChoice, PodScope, Rank};
 use crate::native::{Faults, everywhere};
 use crate::range::read_address;
 use crate::select::Selector;
@@ -74,6 +74,7 @@ pub(crate) fn egress(rank: Rank, egress: &Egress) -> Result<Intent, Vec<Fault>> 
         address,
         when_unavailable,
         frontends: BTreeSet::new(),
+        beside: Beside::Nobody,
         remarks: remarks.0,
     }))
 }

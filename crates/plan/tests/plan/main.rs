@@ -16,7 +16,11 @@ mod isolation;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod moved;
+#[cfg(test)]
 mod property;
+#[cfg(test)]
+mod services;
 #[cfg(test)]
 mod strategy;
 #[cfg(test)]

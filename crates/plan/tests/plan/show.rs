@@ -26,6 +26,9 @@ pub fn addresses(cluster: &Cluster) -> String {
         let _ = writeln!(text, "{} of {}, revision {}", spec.address, spec.pool, spec.revision);
         let _ = writeln!(text, "  used by     {}", list(&claims));
         let _ = writeln!(text, "  candidates  {}", list(&spec.candidates));
+        if !spec.preferred.is_empty() {
+            let _ = writeln!(text, "  preferred   {}", list(&spec.preferred));
+        }
         let _ = write!(text, "{}", unusual(spec.pod_share, spec.timeouts.into()));
         for lease in &spec.leases {
             let last = lease.first_port + (spec.block_size - 1);

@@ -36,6 +36,8 @@ pub struct Cluster {
     /// Gateways whose link was found to work, by node.
     pub links: BTreeMap<String, BTreeSet<String>>,
     pub flows: BTreeMap<(String, IpAddr), PortUse>,
+    /// What a node has on its wire, where it is not what it began with.
+    pub wires: BTreeMap<String, BTreeSet<IpNet>>,
     pub plans: BTreeMap<String, NodePlan>,
     /// What each plan was made from besides the world.
     locals: BTreeMap<String, Local>,
@@ -60,6 +62,7 @@ impl Cluster {
             steering: Steering::Overlay,
             links: BTreeMap::new(),
             flows: BTreeMap::new(),
+            wires: BTreeMap::new(),
             plans: BTreeMap::new(),
             locals: BTreeMap::new(),
             affected: BTreeMap::new(),
@@ -289,11 +292,10 @@ impl Cluster {
             interface: "eth1".into(),
             link: 3,
             mac: [2, 0, 0, 0, 1, n],
-            addresses: [
-                format!("10.10.0.{}/24", 100 + u32::from(n)).parse().unwrap(),
-                format!("fd00:10:10::{}/64", 100 + u32::from(n)).parse().unwrap(),
-            ]
-            .into(),
+            addresses: self.wires.get(node).cloned().unwrap_or_else(|| {
+                let own = ["10.10.0.N/24", "fd00:10:10::N/64"];
+                own.map(|net| net.replace('N', &(100 + n).to_string()).parse().unwrap()).into()
+            }),
             primary: [].into(),
             carrier: true,
         });

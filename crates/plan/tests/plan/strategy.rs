@@ -161,6 +161,8 @@ fn pod(namespace: impl Strategy<Value = usize>) -> impl Strategy<Value = Box<Obj
         match odd {
             0 => value["status"]["phase"] = "Succeeded".into(),
             1 => value["spec"]["hostNetwork"] = true.into(),
+            5 => value["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]),
+            6 => value["metadata"]["deletionTimestamp"] = "2026-01-01T11:59:00Z".into(),
             // Its address in another network, or whatever else one may write there.
             2..=4 => {
                 let (own, others) = (format!("10.88.{ns}.{last}"), format!("10.88.{}.{last}", (ns + 1) % 3));
@@ -314,9 +316,11 @@ fn service(namespace: impl Strategy<Value = usize>) -> impl Strategy<Value = Box
     let address = proptest::option::weighted(0.9, select(&VIPS[..]));
     let egress = select(vec!["true", "true", "true", "false"]);
     let labels = select(vec![json!({"app": "x"}), json!({"app": "y"}), json!({})]);
-    ((namespace, 0..2u8), (egress, ports, allowed, denied), address, labels, created()).prop_map(
-        |((ns, name), (egress, ports, allowed, denied), address, labels, created)| {
-            let spec = json!({"type": "LoadBalancer", "selector": labels});
+    let inbound = select(vec!["Local", "Cluster"]);
+    ((namespace, 0..2u8), (egress, ports, allowed, denied, inbound), address, labels, created()).prop_map(
+        |((ns, name), (egress, ports, allowed, denied, inbound), address, labels, created)| {
+            let spec = json!({"type": "LoadBalancer", "selector": labels, "externalTrafficPolicy": inbound,
+                "publishNotReadyAddresses": inbound == "Local" && ns == 0});
             let mut value = object("Service", "v1", &format!("service-{name}"), spec);
             let annotations = &mut value["metadata"]["annotations"];
             annotations["kube-vip.io/egress"] = egress.into();

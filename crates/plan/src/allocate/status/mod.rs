@@ -16,6 +16,7 @@ use serde_json::Value;
 use self::condition::{condition, value};
 use super::Decision;
 use super::decider::Decider;
+use super::preferred::is_refused;
 use super::record;
 use crate::disputes::Families;
 use crate::facts::record_name;
@@ -89,15 +90,39 @@ impl Teller<'_, '_> {
     fn policy(&self, key: &ObjectKey, written: &Written<Intent>) -> Standing<'_> {
         let (address, holder, verdict) = self.served(key, written);
         let mut remarks = Vec::new();
-        if let Ok(intent) = &written.meaning
-            && !intent.remarks.is_empty()
-        {
-            remarks.push(("FullyApplied", faulty(&intent.remarks)));
+        if let Ok(intent) = &written.meaning {
+            let record = address.and_then(|a| self.decision.addresses.get(&record_name(a)));
+            let unreached = record.and_then(|record| self.unreached(intent, record));
+            let partly: Vec<Fault> = intent.remarks.iter().cloned().chain(unreached).collect();
+            if !partly.is_empty() {
+                remarks.push(("FullyApplied", faulty(&partly)));
+            }
         }
         if let Some(told) = self.outranked(key) {
             remarks.push(("Undisputed", (Reason::Outranked, told)));
         }
         Standing { address, holder, verdict, remarks }
+    }
+
+    /// What is wrong where nobody reaches a Service at its address, because of which nodes run its pods.
+    fn unreached(&self, intent: &Intent, record: &EgressAddressSpec) -> Option<Fault> {
+        if !is_refused(self.world, intent, &record.preferred) || record.candidates.is_empty() {
+            return None;
+        }
+        let where_held = match record.preferred.is_empty() {
+            true => "none of the nodes that may hold ADDRESS runs a ready pod of the Service",
+            false => "ADDRESS is held where another Service's pods are",
+        };
+        let message = format!(
+            "is Local, and {}: pods leave by it, but kube-proxy there lets nobody in",
+            where_held.replace("ADDRESS", &record.address)
+        );
+        let cure = format!(
+            "run a pod on {}, let {} select nodes that run one, or write Cluster",
+            one_of(&record.candidates),
+            record.pool
+        );
+        Some(Fault::new(Reason::NoLocalPod, "spec.externalTrafficPolicy", message, cure))
     }
 
     /// Which policies come before this one and decide otherwise, if some do.
@@ -245,6 +270,15 @@ fn serving(
             (Reason::NoGateway, message)
         }
         None => (Reason::Allocated, format!("{address} is allocated; no gateway holds it yet")),
+    }
+}
+
+/// Names, of which one is to be chosen; the first of many.
+fn one_of(names: &[String]) -> String {
+    match names {
+        [one] => one.clone(),
+        [.., _, _, _, _] => format!("{} or one of {} others", names[..2].join(", "), names.len() - 2),
+        _ => names.join(" or "),
     }
 }
 
