@@ -15,6 +15,7 @@ pub mod neighbours;
 pub mod opening;
 pub mod own_address;
 pub mod probes;
+mod recording;
 pub mod returning;
 pub mod rfc;
 pub mod second;
