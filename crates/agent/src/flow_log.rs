@@ -23,6 +23,8 @@ const LOOK_SOON: Duration = Duration::from_millis(5);
 const MANY: usize = 512;
 /// A log that cannot be opened or written is tried again after this.
 const AGAIN: Duration = Duration::from_secs(5);
+/// So long may the first plan take: without a store there is none, and the kernel's buffer is not large.
+const FIRST: Duration = Duration::from_secs(10);
 /// So long may the name of a pod come later than its first flow.
 const NAMED: Duration = Duration::from_secs(1);
 /// The clock that people set may go so wrong, in seconds, before that is worth a line.
@@ -102,6 +104,12 @@ impl Writer {
     }
 
     fn run(mut self) {
+        // What was told while no agent ran has names as well, when the first plan is made.
+        let begun = Instant::now();
+        while matches!(self.names.has_changed(), Ok(false)) && begun.elapsed() < FIRST {
+            std::thread::sleep(LOOK);
+        }
+        self.learn_names();
         // The agent has ended when nobody can tell names any more.
         while self.names.has_changed().is_ok() {
             if self.log.is_none() {

@@ -190,6 +190,21 @@ fn holds(spec: &EgressNodeSpec, address: IpAddr) -> bool {
     spec.ready && spec.holds.iter().any(|held| held.parse::<IpAddr>().ok() == Some(address))
 }
 
+/// The nodes that hold an address. One that is dead goes on saying so in its last record; the others know better.
+fn holding(nodes: &BTreeMap<String, &EgressNodeSpec>, address: IpAddr) -> Vec<String> {
+    let claim: Vec<&String> =
+        nodes.iter().filter(|(_, spec)| holds(spec, address)).map(|(name, _)| name).collect();
+    let most = claim.iter().map(|name| believers(nodes, address, name)).max().unwrap_or(0);
+    claim.into_iter().filter(|name| believers(nodes, address, name) == most).cloned().collect()
+}
+
+/// How many other nodes take a node for the holder.
+fn believers(nodes: &BTreeMap<String, &EgressNodeSpec>, address: IpAddr, holder: &str) -> usize {
+    let address = address.to_string();
+    let others = nodes.iter().filter(|(name, _)| *name != holder);
+    others.filter(|(_, spec)| spec.holders.get(&address).is_some_and(|believed| believed == holder)).count()
+}
+
 /// Why a node cannot serve, if it cannot.
 fn unready(nodes: &BTreeMap<String, &EgressNodeSpec>, name: &str) -> Option<String> {
     let Some(spec) = nodes.get(name) else { return Some("has never reported".to_owned()) };
@@ -213,9 +228,7 @@ fn told(
     let active: Vec<String> = match record.node_address {
         // The node's kernel answers for its own address, so nobody holds it.
         true => candidates.iter().filter(|name| unready(nodes, name).is_none()).cloned().collect(),
-        false => {
-            nodes.iter().filter(|(_, spec)| holds(spec, address)).map(|(name, _)| name.clone()).collect()
-        }
+        false => holding(nodes, address),
     };
     let leased = record.leases.len() * usize::from(record.block_size);
     let all = if record.node_address { OWN_PORTS } else { PORTS };
@@ -272,12 +285,9 @@ fn why(
     }
     let missed = |name: &&String| {
         let unready = unready(nodes, name);
-        // Who is dead cannot say so; others do, by whom they take for the holder.
-        let believed =
-            nodes.values().filter(|spec| spec.holders.get(&address.to_string()) == Some(one)).count();
-        let why = unready.unwrap_or_else(|| match believed {
+        let why = unready.unwrap_or_else(|| match believers(nodes, address, one) {
             0 => "has not taken over yet".to_owned(),
-            count => format!("does not answer: {count} nodes take {one} for the holder"),
+            count => format!("does not answer: {one} is the holder for {count} other nodes"),
         });
         format!("{name} comes before it and {why}")
     };
@@ -324,6 +334,28 @@ mod tests {
         assert_eq!((waits.active, waits.why.as_str()), (vec![], "gateway is not ready: a wire"));
         let silent = with_nodes(&[]).addresses.remove(0);
         assert_eq!(silent.why, "gateway has never reported");
+    }
+
+    #[test]
+    fn who_is_dead_says_what_it_said_last_and_the_others_know_better() {
+        let spec = |holder: &str, holds: &[&str]| json!({"ready": true, "holds": holds, "holders": {"192.0.2.11": holder}});
+        let mut objects = world();
+        let record = json!({"metadata": {"name": "192-0-2-11"}, "spec": {"address": "192.0.2.11", "pool": "EgressPool/prod",
+            "candidates": ["x", "y"], "blockSize": 256, "revision": 3, "claims": [], "leases": []}});
+        objects[0] = Arc::new(Kind::EgressAddress.decode(record).unwrap());
+        let first = gather(&objects, &[], "egret-system").unwrap().addresses.remove(0).candidates;
+        let (dead, alive) = (first[0].as_str(), first[1].as_str());
+        let all = ["192.0.2.11"];
+        for (name, spec) in [(dead, spec(dead, &all)), (alive, spec(alive, &all)), ("c", spec(alive, &[]))] {
+            let record = json!({"metadata": {"name": name}, "spec": spec});
+            objects.push(Arc::new(Kind::EgressNode.decode(record).unwrap()));
+        }
+        let address = gather(&objects, &[], "egret-system").unwrap().addresses.remove(0);
+        assert_eq!(address.active, [alive]);
+        assert_eq!(
+            address.why,
+            format!("{dead} comes before it and does not answer: {alive} is the holder for 1 other nodes")
+        );
     }
 
     #[test]
