@@ -134,7 +134,7 @@ impl Writer {
     fn drain(&mut self) -> usize {
         let mut found = 0;
         self.look_at_clock();
-        while let Some(event) = self.events.next() {
+        while let Some(event) = self.events.read() {
             found += 1;
             self.learn_names();
             self.wait_for_name(&event);

@@ -84,11 +84,11 @@ impl FlowEvents {
     }
 
     /// The next record; `None` when there is none now.
-    pub fn next(&mut self) -> Option<FlowEvent> {
+    pub fn read(&mut self) -> Option<FlowEvent> {
         loop {
             let item = self.ring.next()?;
             // One of another version's programs is of no use.
-            if let Some(event) = read(&item) {
+            if let Some(event) = event(&item) {
                 return Some(event);
             }
         }
@@ -107,7 +107,7 @@ impl FlowEvents {
     }
 }
 
-fn read(bytes: &[u8]) -> Option<FlowEvent> {
+fn event(bytes: &[u8]) -> Option<FlowEvent> {
     if bytes.len() != size_of::<FlowRecord>() {
         return None;
     }

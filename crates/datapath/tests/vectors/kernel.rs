@@ -234,7 +234,7 @@ impl Kernel {
 
     /// What was told of flows since this was last asked.
     pub fn told(&mut self) -> Vec<FlowEvent> {
-        std::iter::from_fn(|| self.events.next()).collect()
+        std::iter::from_fn(|| self.events.read()).collect()
     }
 
     /// The maps that programs write, as they are now.
