@@ -158,7 +158,7 @@ impl Shown {
 
     fn see(&mut self, node: &str, answer: Answer) -> Result<()> {
         match answer {
-            Answer::Flow(flow) => self.flows.push(Flow { node: node.to_owned(), ..flow }),
+            Answer::Flow(flow) => self.flows.push(Flow { node: node.to_owned(), ..*flow }),
             Answer::End(reach) => drop(self.reach.insert(node.to_owned(), reach)),
             Answer::Event(line) if self.follow => {
                 let mut out = std::io::stdout().lock();

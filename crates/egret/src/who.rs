@@ -139,7 +139,7 @@ async fn flows(
     let (mut found, mut unknown) = (Vec::new(), BTreeMap::new());
     let silent = ask(agents, &asked, |node, answer| {
         match answer {
-            Answer::Flow(flow) => found.push(Flow { node: node.to_owned(), ..flow }),
+            Answer::Flow(flow) => found.push(Flow { node: node.to_owned(), ..*flow }),
             Answer::End(reach) => {
                 let begins = match (at, reach.from) {
                     (Some(at), Some(from)) if at < from => {

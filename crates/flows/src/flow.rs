@@ -133,7 +133,7 @@ impl Flows {
         match line {
             Line::Note(note) => self.note(note),
             Line::Record(record) if self.filter.wants(&record) || self.is_end_of_wanted(&record) => {
-                self.record(record);
+                self.record(*record);
             }
             Line::Record(_) => (),
         }

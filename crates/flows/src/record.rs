@@ -143,7 +143,7 @@ pub struct Note {
 #[serde(untagged)]
 pub enum Line {
     /// About a flow.
-    Record(Record),
+    Record(Box<Record>),
     /// About the log.
     Note(Note),
 }

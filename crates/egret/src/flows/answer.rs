@@ -44,7 +44,7 @@ impl Asked {
 #[serde(rename_all = "camelCase")]
 pub enum Answer {
     /// A flow.
-    Flow(Flow),
+    Flow(Box<Flow>),
     /// Something happened.
     Event(Line),
     /// There are no more flows.

@@ -103,7 +103,7 @@ fn all(asked: &Asked, place: &Place, hear: &mut impl Hear) -> Result<()> {
         kernel: known.as_ref().err().map(ToString::to_string),
     };
     for flow in flows.end(known.is_ok()) {
-        hear.hear(Answer::Flow(flow))?;
+        hear.hear(Answer::Flow(Box::new(flow)))?;
     }
     hear.hear(Answer::End(reach))
 }

@@ -23,7 +23,7 @@ fn record(second: i64, event: Event, pod: &str) -> Record {
 
 fn flows(filter: Filter, records: impl IntoIterator<Item = Record>) -> Flows {
     let mut flows = Flows::new(filter, None);
-    records.into_iter().for_each(|record| flows.line(Line::Record(record)));
+    records.into_iter().for_each(|record| flows.line(Line::Record(Box::new(record))));
     flows
 }
 
@@ -36,8 +36,11 @@ fn a_line_is_read_as_it_was_written() {
     let note = Note { time: time(7), log: Mark::Lost, count: 3 };
     let mut refused = record(1, Event::Refused, "prod/web");
     refused.protocol = Protocol::Other(132);
-    for line in [Line::Record(record(1, Event::Opened, "prod/web")), Line::Record(refused), Line::Note(note)]
-    {
+    for line in [
+        Line::Record(Box::new(record(1, Event::Opened, "prod/web"))),
+        Line::Record(Box::new(refused)),
+        Line::Note(note),
+    ] {
         assert_eq!(Line::parse(&serde_json::to_string(&line).unwrap()), Some(line));
     }
     assert_eq!(Line::parse("{\"time\":\"2026"), None);
