@@ -4,14 +4,7 @@
 #pragma once
 #include "ports.h"
 #include "tcp.h"
-#include "verdict.h"
-
-#define SECOND 1000000000ULL
-
-static __always_inline __u32 now_seconds(void)
-{
-	return bpf_ktime_get_coarse_ns() / SECOND;
-}
+#include "tell.h"
 
 static __always_inline bool closed(__u8 sent, __u8 received)
 {
@@ -68,8 +61,11 @@ static __always_inline void reopen(const struct flow_key *key, struct flow *flow
 	return_key_of(key, &flow->egress, flow->egress_port, &back_key);
 	back = bpf_map_lookup_elem(&returns, &back_key);
 	if (back && closed(flow->flags, back->flags)) {
+		tell_ended(key, flow, back, FLOW_CLOSED);
 		flow->flags = 0;
 		back->flags = 0;
+		back->opened = now_seconds();
+		tell_opened(key, &flow->egress, flow->egress_port, flow->link);
 	}
 }
 
@@ -193,7 +189,7 @@ static __always_inline __u32 *flows_of(const struct addr *pod)
 }
 
 /* Ends a flow. Its port towards the remote end is free. */
-static __noinline void end_flow(const struct flow_key *key, const struct flow *flow)
+static __noinline void end_flow(const struct flow_key *key, const struct flow *flow, enum flow_event why)
 {
 	__u32 *count = bpf_map_lookup_elem(&pod_flows, &key->pod);
 	struct return_key back_key;
@@ -202,6 +198,7 @@ static __noinline void end_flow(const struct flow_key *key, const struct flow *f
 		__sync_fetch_and_add(count, -1);
 	leave_mapping(key, &flow->egress);
 	return_key_of(key, &flow->egress, flow->egress_port, &back_key);
+	tell_ended(key, flow, bpf_map_lookup_elem(&returns, &back_key), why);
 	bpf_map_delete_elem(&returns, &back_key);
 	bpf_map_delete_elem(&flows, key);
 }
@@ -217,6 +214,7 @@ static __always_inline enum reason find_port(struct __sk_buff *skb, const struct
 	search.back.pod = key->pod;
 	search.back.pod_port = key->pod_port;
 	search.back.seen = now_seconds();
+	search.back.opened = search.back.seen;
 	search.back.link = skb->ifindex;
 	error = key->protocol == IPPROTO_TCP ? reserve(&search) : map_port(key, &search, mapping);
 	*port = search.key.egress_port;

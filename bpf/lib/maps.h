@@ -38,6 +38,12 @@ struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type
  * connection that is forgotten is known again by the next packet of its pod */
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 131072); __type(key, struct return_key); __type(value, struct carried); PINNED; } carried SEC(".maps");
 
+/* what became of flows: read by the agent, or by nobody for a while; what does not fit is counted and not told */
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 20); PINNED; } flow_events SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, UNTOLD_KINDS); __type(key, __u32); __type(value, __u64); PINNED; } untold SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 4096); __type(key, struct refusal_key); __type(value, struct refusal); PINNED; } refusals SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct budget); PINNED; } refusal_budget SEC(".maps");
+
 /* the sweep: what it is to judge, and what it found */
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct sweep); PINNED; } sweep_state SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SUSPECTS); __type(key, __u32); __type(value, struct suspect); PINNED; } suspects SEC(".maps");

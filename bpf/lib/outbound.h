@@ -19,6 +19,7 @@ __noinline int first_packet(struct __sk_buff *skb, const struct packet *p, const
 			    struct source *source)
 {
 	const struct addr *address;
+	int reason;
 
 	if (!p || !pod || !key || !source)
 		return DROP_KERNEL;
@@ -43,7 +44,10 @@ __noinline int first_packet(struct __sk_buff *skb, const struct packet *p, const
 		return DROP_PROTOCOL;
 	}
 	source->addr = *address;
-	return open_flow(skb, p, key, &source->addr, &source->port);
+	reason = open_flow(skb, p, key, &source->addr, &source->port);
+	if (reason == GO_ON)	/* told here: under it, the stack is full */
+		tell_opened(key, &source->addr, source->port, skb->ifindex);
+	return reason;
 }
 
 /* The pod complains about a packet that came back to one of its flows. GO_ON when `source` is what the complaint leaves
@@ -108,7 +112,7 @@ static __always_inline enum reason flow_of(struct __sk_buff *skb, const struct p
 	flow_key_of(p, &key);
 	found = bpf_map_lookup_elem(&flows, &key);
 	if (found && found->link != pod->link) {	/* of a pod that had this address before */
-		end_flow(&key, found);
+		end_flow(&key, found, FLOW_ORPHANED);
 		found = NULL;
 	}
 	if (found && has_ports(p)) {
@@ -211,25 +215,39 @@ static __always_inline bool to_overlay_port(struct __sk_buff *skb, const struct 
 	return same(&p->dst, &settings->underlay) || bpf_map_lookup_elem(&nodes, &p->dst);
 }
 
-static __always_inline enum reason pod_packet(struct __sk_buff *skb)
+/* People want to know what was refused, and path MTU discovery and traceroute are at work all the time. */
+static __always_inline enum reason tell_if_refused(struct __sk_buff *skb, const struct packet *p, enum reason reason)
+{
+	if (reason > TOLD_TOO_BIG && reason < REASONS)
+		tell_refused(p, skb->ifindex, reason);
+	return reason;
+}
+
+static __always_inline enum reason known_packet(struct __sk_buff *skb, struct packet *p)
 {
 	const struct settings *settings = node_settings();
 	const struct pod *pod;
+
+	if (!settings)
+		return DROP_KERNEL;
+	if (to_overlay_port(skb, p, settings))
+		return DROP_OVERLAY_PORT;
+	pod = bpf_map_lookup_elem(&pods, &p->src);
+	if (!pod)
+		return stranger(p, settings, DROP_UNKNOWN_POD);
+	if (pod->link != skb->ifindex)
+		return stranger(p, settings, DROP_SPOOFED);
+	if (!pod->rules)
+		return PASS_UNSELECTED;
+	return selected_pod(skb, p, settings, pod);
+}
+
+static __always_inline enum reason pod_packet(struct __sk_buff *skb)
+{
 	struct packet p = {};
 	enum reason reason = read_addresses(skb, &p);
 
 	if (reason != GO_ON)
 		return reason;
-	if (!settings)
-		return DROP_KERNEL;
-	if (to_overlay_port(skb, &p, settings))
-		return DROP_OVERLAY_PORT;
-	pod = bpf_map_lookup_elem(&pods, &p.src);
-	if (!pod)
-		return stranger(&p, settings, DROP_UNKNOWN_POD);
-	if (pod->link != skb->ifindex)
-		return stranger(&p, settings, DROP_SPOOFED);
-	if (!pod->rules)
-		return PASS_UNSELECTED;
-	return selected_pod(skb, &p, settings, pod);
+	return tell_if_refused(skb, &p, known_packet(skb, &p));
 }

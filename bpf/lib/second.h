@@ -48,14 +48,14 @@ static __always_inline enum reason second_packet(struct __sk_buff *skb)
 	if (!settings || read_addresses(skb, &p) != GO_ON)
 		return PASS_NOT_IP;
 	if (to_overlay_port(skb, &p, settings))
-		return DROP_OVERLAY_PORT;
+		return tell_if_refused(skb, &p, DROP_OVERLAY_PORT);
 	eth = bytes(skb, 0, sizeof(*eth));
 	if (!eth || eth->h_dest[0] & 1)	/* to many: it stays on the link */
 		return PASS_NOT_IP;
 	pod = bpf_map_lookup_elem(&pods, &p.src);
 	if (pod && pod->link != skb->ifindex)
-		return stranger(&p, settings, DROP_SPOOFED);
+		return tell_if_refused(skb, &p, stranger(&p, settings, DROP_SPOOFED));
 	if (!pod || !pod->rules)
 		return PASS_UNSELECTED;
-	return selected_pod(skb, &p, settings, pod);
+	return tell_if_refused(skb, &p, selected_pod(skb, &p, settings, pod));
 }

@@ -26,6 +26,7 @@ static __always_inline void sweep_flow(const struct flow_key *key, struct sweep 
 	struct return_flow *back;
 	const struct pod *pod;
 	__u32 seen, now = now_seconds();
+	enum flow_event why = FLOW_ORPHANED;
 	__u8 received = 0;
 
 	if (!flow)
@@ -47,11 +48,12 @@ static __always_inline void sweep_flow(const struct flow_key *key, struct sweep 
 		/* a packet may have been seen after this clock was read */
 		if ((__s32)(now - seen) <= (__s32)lifetime(key, flow->flags, received, &egress_entry->timers))
 			return;
+		why = key->protocol == IPPROTO_TCP && closed(flow->flags, received) ? FLOW_CLOSED : FLOW_EXPIRED;
 		sweep->expired++;
 	} else {
 		sweep->orphaned++;
 	}
-	end_flow(key, flow);
+	end_flow(key, flow, why);
 }
 
 /* A mapping goes with the second sweep that finds no flow in it: a new one may just be opening. */

@@ -23,7 +23,8 @@ struct settings {
 	__u8 underlay_mac[6];
 	__u32 pod_flows;	/* most flows of one pod; 0: no limit */
 	__be16 overlay_port;	/* UDP */
-	__u8 pad[2];
+	__u8 tell_flows;	/* somebody reads the records of flows */
+	__u8 pad;
 	struct addr underlay;	/* this node's address between nodes */
 	struct addr hop4;	/* this node as a hop: source of its ICMP errors; zero: it has none */
 	struct addr hop6;
@@ -154,7 +155,8 @@ struct return_flow {
 	__u32 seen;
 	__be16 pod_port;
 	__u8 flags;		/* TCP flags that the remote end has sent */
-	__u8 pad[5];
+	__u8 pad;
+	__u32 opened;		/* seconds since boot */
 };
 
 /* What left by a gateway's own address: for which node. The key is that of what comes back. */
@@ -215,6 +217,39 @@ struct budget {
 	__u32 second;
 	__u32 spent;
 };
+
+/* What happened to a flow, or to a packet that got none. */
+enum flow_event { FLOW_OPENED, FLOW_CLOSED, FLOW_EXPIRED, FLOW_ORPHANED, FLOW_REFUSED };
+
+/* For user space, in the order in which it happened. */
+struct flow_record {
+	__u64 at;		/* nanoseconds since boot */
+	struct flow_key key;
+	struct addr egress;	/* of a refused packet: zero */
+	__be16 egress_port;
+	__u8 event;
+	__u8 reason;		/* of a refused packet: the verdict */
+	__u32 link;		/* of the pod */
+	__u32 opened;		/* seconds since boot */
+	__u32 seen;		/* its last packet, seconds since boot; of refused packets: how many, since last told */
+};
+
+/* What is refused alike is told once in a while. */
+struct refusal_key {
+	struct addr pod;
+	struct addr remote;
+	__be16 remote_port;
+	__u8 protocol;
+	__u8 reason;
+	__u32 link;
+};
+
+struct refusal {
+	__u32 told;		/* seconds since boot; 0: never */
+	__u32 packets;		/* since then */
+};
+
+enum untold { UNTOLD_FLOWS, UNTOLD_REFUSALS, UNTOLD_KINDS };
 
 struct counter {
 	__u64 packets;

@@ -7,12 +7,14 @@
 
 mod announcements;
 mod attachments;
+mod flow_log;
 mod isolation;
 mod kernel;
 mod links;
 mod liveness;
 mod main_loop;
 mod metrics;
+mod names;
 mod node;
 mod objects;
 mod pods;
@@ -46,6 +48,7 @@ use crate::node::{Node, Setup};
 use crate::start::again;
 use crate::surroundings::{Place, PodAddresses};
 
+pub use crate::flow_log::FlowLog;
 pub use crate::start::{OVERLAY, VXLAN_PORT};
 
 /// Name under which an agent owns fields on an API server.
@@ -76,6 +79,8 @@ pub struct Options {
     pub max_flows: u32,
     /// How far other systems' objects count until the controller says so.
     pub modes: Modes,
+    /// Where what becomes of flows is written down, and how much of it is kept; `None`: nowhere.
+    pub flow_log: Option<FlowLog>,
 }
 
 /// Works until the process is told to end, and leaves the kernel as it is then.
@@ -144,9 +149,13 @@ pub async fn uninstall_and_stay(options: Options) -> anyhow::Result<()> {
     until_told(options, work).await
 }
 
-/// Takes everything out of the kernel, and the copy of the objects off the disk.
+/// Takes everything out of the kernel, and the copy of the objects and the log of flows off the disk.
 async fn clean(options: &Options) -> anyhow::Result<()> {
     egret_datapath::remove(&options.pin_dir, start::OVERLAY).await?;
+    if let Some(FlowLog { directory, .. }) = &options.flow_log {
+        egret_flows::remove(directory)
+            .with_context(|| format!("--flow-log {}: cannot be removed", directory.display()))?;
+    }
     let Some(copy) = &options.copy else { return Ok(()) };
     match std::fs::remove_file(copy) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -212,7 +221,7 @@ async fn work<S: Store + 'static>(
     let mut world = World::of_node(&options.node, options.modes.clone());
     let underlay_address = start::address(&mut store, &mut world, &batches, &options.node, &metrics).await;
     let mut links = again(&metrics, Links::open).await;
-    let datapath = start::datapath(&options, &mut links, underlay_address, &metrics).await;
+    let mut datapath = start::datapath(&options, &mut links, underlay_address, &metrics).await;
     metrics.opened(datapath.counters());
     let prober = again(&metrics, async || Prober::open(datapath.overlay_link())).await;
     let actual = again(&metrics, async || datapath.read()).await;
@@ -239,8 +248,12 @@ async fn work<S: Store + 'static>(
         cluster: ClusterSettings { inside: options.inside },
         modes: options.modes,
     };
+    let events = datapath.flow_events();
     let mut node = Node::adopt(setup, datapath, actual);
     node.knows(world);
+    if let (Some(log), Some(events)) = (options.flow_log, events) {
+        flow_log::write(log, events, node.names(), metrics.clone());
+    }
     let channels = Channels {
         batches: batches_receiver,
         links: links_receiver,

@@ -33,6 +33,11 @@ struct Address {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Place {
+    place: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Gateway {
     node: String,
 }
@@ -51,6 +56,8 @@ pub(crate) struct Metrics {
     apply: Histogram,
     sweep: Histogram,
     changes: Counter,
+    flow_records_lost: Family<Place, Counter>,
+    flow_log: Gauge,
     /// What the kernel counts; asked when somebody asks for it.
     kernel: OnceLock<Arc<Counters>>,
     state: Mutex<State>,
@@ -82,6 +89,8 @@ impl Default for Metrics {
             apply: seconds(),
             sweep: seconds(),
             changes: Counter::default(),
+            flow_records_lost: Family::default(),
+            flow_log: Gauge::default(),
             kernel: OnceLock::new(),
             state: Mutex::new(State {
                 in_force: false,
@@ -118,6 +127,11 @@ impl Default for Metrics {
             "Entries of the kernel's tables set or removed",
             new.changes.clone(),
         );
+        let help = "Records of flows that are not in the log: there was no room in the kernel, or on the disk, or refusals were too \
+                    many";
+        registry.register("egret_flow_records_lost", help, new.flow_records_lost.clone());
+        let help = "Size of the log of flows on the disk";
+        registry.register_with_unit("egret_flow_log", help, Unit::Bytes, new.flow_log.clone());
         new
     }
 }
@@ -190,6 +204,16 @@ impl Metrics {
         for (reason, counter) in reasons {
             raise(&self.guard.get_or_create(&Reason { reason: reason.to_owned() }), counter.packets);
         }
+    }
+
+    /// The log of flows has so many bytes; so many records of flows, and of refusals, found no room in the kernel since its maps
+    /// were made, and so many none on the disk just now.
+    pub(crate) fn flow_log(&self, bytes: u64, (flows, refusals): (u64, u64), disk: u64) {
+        self.flow_log.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let lost = |place| self.flow_records_lost.get_or_create(&Place { place });
+        raise(&lost("kernel"), flows);
+        raise(&lost("refusals"), refusals);
+        lost("disk").inc_by(disk);
     }
 
     /// Sets what differs from before.

@@ -16,6 +16,7 @@ use egret_datapath::{LinkSnapshot, Role};
 use egret_plan::tables::{LinkIndex, ServedEntry, Tables, UnknownPods};
 use egret_plan::{Affected, ClusterSettings, NodePlan, Steering, World};
 use egret_store::Changes;
+use tokio::sync::watch;
 
 use self::step::Basis;
 use crate::announcements::{Announcements, newly_held};
@@ -24,6 +25,7 @@ use crate::isolation::Isolation;
 use crate::kernel::Kernel;
 use crate::links::LinkProbes;
 use crate::liveness::Verdict;
+use crate::names::Names;
 use crate::pods::PodLinks;
 use crate::ports::Ports;
 use crate::retry::Retry;
@@ -105,6 +107,8 @@ pub(crate) struct Node<K> {
     verify: bool,
     /// Whether ports of this node's own address are kept from the kernel; `None`: not known yet.
     reserved: Option<bool>,
+    /// Whose a flow is, for those who write it down.
+    names: watch::Sender<Arc<Names>>,
 }
 
 impl<K: Kernel> Node<K> {
@@ -141,6 +145,7 @@ impl<K: Kernel> Node<K> {
             announcements: Announcements::default(),
             verify: false,
             reserved: None,
+            names: watch::Sender::new(Arc::default()),
         }
     }
 
@@ -162,6 +167,11 @@ impl<K: Kernel> Node<K> {
         let news = self.digests != digests || self.affected != Affected::Nothing;
         self.digests = digests;
         news
+    }
+
+    /// Whose flows are, from the plan that was made last on.
+    pub(crate) fn names(&self) -> watch::Receiver<Arc<Names>> {
+        self.names.subscribe()
     }
 
     /// The key of this node's record.

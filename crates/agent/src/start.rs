@@ -118,6 +118,7 @@ async fn open(
         vxlan_port: VXLAN_PORT,
         attach: options.attach,
         max_flows: options.max_flows,
+        tell_flows: options.flow_log.is_some(),
     })
     .await
 }

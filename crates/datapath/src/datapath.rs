@@ -17,6 +17,7 @@ use crate::attach::{Attach, Attachments, Role};
 use crate::batch;
 use crate::counters::Counters;
 use crate::error::{ApplyError, DatapathError};
+use crate::flow_events::FlowEvents;
 use crate::guard::{self, GuardDrops, GuardInput};
 use crate::maps::{Maps, removed};
 use crate::sweep::{Sweep, Sweeper};
@@ -39,6 +40,8 @@ pub struct Config {
     pub attach: Attach,
     /// Most flows that this node can hold. An existing table keeps its size.
     pub max_flows: u32,
+    /// Somebody reads what becomes of flows.
+    pub tell_flows: bool,
 }
 
 /// The datapath of one node. It goes on without this value: dropping it changes nothing in the kernel.
@@ -114,6 +117,7 @@ impl Datapath {
         value.underlay_mac = device::mac(underlay).unwrap_or_default();
         value.underlay = self.config.underlay_address.into();
         value.overlay_port = self.config.vxlan_port.to_be();
+        value.tell_flows = self.config.tell_flows.into();
         if fresh {
             value.hold_unknown = 1;
             value.overlay_mtu = self.overlay_mtu;
@@ -285,6 +289,11 @@ impl Datapath {
     /// What became of packets.
     pub fn counters(&self) -> Arc<Counters> {
         self.maps.counters.clone()
+    }
+
+    /// What becomes of flows, for the one who reads it; `None` if somebody has it already.
+    pub fn flow_events(&mut self) -> Option<FlowEvents> {
+        self.maps.flow_events.take()
     }
 
     /// What the guard in the forward path has dropped.

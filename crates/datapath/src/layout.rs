@@ -32,8 +32,10 @@ pub struct Settings {
     pub pod_flows: u32,
     /// UDP port of the overlay, network byte order.
     pub overlay_port: u16,
+    /// 1: what becomes of flows is told.
+    pub tell_flows: u8,
     /// Zero.
-    pub pad: [u8; 2],
+    pub pad: u8,
     /// This node's own underlay address.
     pub underlay: Addr,
     /// Source of this node's ICMP errors, IPv4; all zero: none.
@@ -326,7 +328,9 @@ pub struct ReturnFlow {
     /// TCP flags that the remote end has sent.
     pub flags: u8,
     /// Zero.
-    pub pad: [u8; 5],
+    pub pad: u8,
+    /// Seconds since boot; 0 if it was opened by a version that did not note it.
+    pub opened: u32,
 }
 
 /// A pod's port of UDP or ICMP echo. Ports in network byte order.
@@ -425,6 +429,74 @@ pub struct Budget {
     /// Errors.
     pub spent: u32,
 }
+
+/// In [`FlowRecord::event`].
+pub const FLOW_OPENED: u8 = 0;
+/// Both ends had closed it, or one reset it.
+pub const FLOW_CLOSED: u8 = 1;
+/// It was idle for too long.
+pub const FLOW_EXPIRED: u8 = 2;
+/// Its pod, rule or address is gone.
+pub const FLOW_ORPHANED: u8 = 3;
+/// A packet that got no flow.
+pub const FLOW_REFUSED: u8 = 4;
+
+/// What a program tells of a flow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowRecord {
+    /// Nanoseconds since boot.
+    pub at: u64,
+    /// Both ends, as the pod sees them.
+    pub key: FlowKey,
+    /// Egress address; zero of a refused packet.
+    pub egress: Addr,
+    /// Egress port, network byte order.
+    pub egress_port: u16,
+    /// One of the above.
+    pub event: u8,
+    /// Of a refused packet: index of the verdict.
+    pub reason: u8,
+    /// The pod's link.
+    pub link: u32,
+    /// Seconds since boot.
+    pub opened: u32,
+    /// Of a flow that ended, its last packet, seconds since boot; of refused packets, how many.
+    pub seen: u32,
+}
+
+/// Packets that are refused alike.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RefusalKey {
+    /// Their source.
+    pub pod: Addr,
+    /// Where to.
+    pub remote: Addr,
+    /// Port, network byte order.
+    pub remote_port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Index of the verdict.
+    pub reason: u8,
+    /// The link that they came by.
+    pub link: u32,
+}
+
+/// When that was told, and how many there were since.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// Seconds since boot.
+    pub told: u32,
+    /// Packets.
+    pub packets: u32,
+}
+
+/// Index of the count of records of flows that found no room.
+pub const UNTOLD_FLOWS: u32 = 0;
+/// Index of the count of refusals that were too many to be told.
+pub const UNTOLD_REFUSALS: u32 = 1;
 
 /// Packets and bytes of one verdict.
 #[repr(C)]
@@ -546,6 +618,9 @@ plain!(
     FragmentKey,
     Fragment,
     Budget,
+    FlowRecord,
+    RefusalKey,
+    Refusal,
     Counter,
     Suspect,
     Sweep,

@@ -144,6 +144,10 @@ fn shapes() -> BTreeMap<&'static str, Shape> {
         ("owners", (MapType::Hash, size_of::<layout::OwnerKey>(), 4)),
         ("fragments", (MapType::LruHash, size_of::<layout::FragmentKey>(), size_of::<layout::Fragment>())),
         ("complaints", (MapType::PerCpuArray, 4, size_of::<layout::Budget>())),
+        ("flow_events", (MapType::RingBuf, 0, 0)),
+        ("untold", (MapType::PerCpuArray, 4, 8)),
+        ("refusals", (MapType::LruHash, size_of::<layout::RefusalKey>(), size_of::<layout::Refusal>())),
+        ("refusal_budget", (MapType::PerCpuArray, 4, size_of::<layout::Budget>())),
         ("sweep_state", (MapType::Array, 4, size_of::<layout::Sweep>())),
         ("suspects", (MapType::Array, 4, size_of::<layout::FlowKey>())),
     ])

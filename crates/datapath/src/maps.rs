@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::address;
 use crate::counters::Counters;
 use crate::error::DatapathError;
+use crate::flow_events::FlowEvents;
 use crate::layout::{self, Addr, FlowKey, LeaseKey, MappingKey, NetworkData, RuleData, Suspect};
 
 /// Every map that user space reads or writes.
@@ -29,6 +30,8 @@ pub struct Maps {
     pub flows: HashMap<MapData, FlowKey, layout::Flow>,
     pub mappings: HashMap<MapData, MappingKey, layout::Mapping>,
     pub pod_flows: HashMap<MapData, Addr, u32>,
+    /// Until somebody has taken it to read it.
+    pub flow_events: Option<FlowEvents>,
 }
 
 impl Maps {
@@ -49,11 +52,13 @@ impl Maps {
             flows: typed(ebpf, "flows")?,
             mappings: typed(ebpf, "mappings")?,
             pod_flows: typed(ebpf, "pod_flows")?,
+            flow_events: Some(FlowEvents::take(ebpf)?),
         })
     }
 }
 
-fn typed<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, DatapathError> {
+/// One map of the loaded object.
+pub fn typed<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, DatapathError> {
     let map = ebpf.take_map(name).ok_or_else(|| DatapathError::map(name, "the object does not have it"))?;
     T::try_from(map).map_err(|error| DatapathError::map(name, error))
 }

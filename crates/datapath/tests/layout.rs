@@ -1,5 +1,5 @@
-//! The Rust mirror of the kernel's types against the object's BTF. Needs bpftool. (`struct probe` is in no map and
-//! so not in the BTF: the vectors about probes hold its bytes.)
+//! The Rust mirror of the kernel's types against the object's BTF. Needs bpftool. (`struct probe` and
+//! `struct flow_record` are in no map and so not in the BTF: the vectors about them hold their bytes.)
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's verdict")]
 
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use std::process::Command;
 
 use egret_datapath::layout::{
     Addr, Budget, Carried, Counter, Egress, Flow, FlowKey, Fragment, FragmentKey, LeaseKey, Mapping,
-    MappingKey, NetworkData, Node, OwnerKey, PodValue, PortRule, ReturnFlow, ReturnKey, Rule, RuleData,
-    Served, Settings, Sweep, Timers,
+    MappingKey, NetworkData, Node, OwnerKey, PodValue, PortRule, Refusal, RefusalKey, ReturnFlow, ReturnKey,
+    Rule, RuleData, Served, Settings, Sweep, Timers,
 };
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
         (
             "settings",
             shape!(Settings: overlay_link, underlay_link, overlay_mtu, hold_unknown, ready, overlay_mac,
-                underlay_mac, pod_flows, overlay_port, underlay, hop4, hop6),
+                underlay_mac, pod_flows, overlay_port, tell_flows, underlay, hop4, hop6),
         ),
         ("network", behind_prefix(size_of::<NetworkData>(), &[("addr", offset_of!(NetworkData, addr))])),
         ("node", shape!(Node: mac, on_link, direct)),
@@ -92,7 +92,9 @@ fn every_shared_type_has_the_same_layout_on_both_sides() {
         ("flow_key", shape!(FlowKey: pod, remote, pod_port, remote_port, protocol)),
         ("flow", shape!(Flow: egress, egress_port, flags, scale, seen, expects, link)),
         ("return_key", shape!(ReturnKey: egress, remote, egress_port, remote_port, protocol)),
-        ("return_flow", shape!(ReturnFlow: pod, link, seen, pod_port, flags)),
+        ("return_flow", shape!(ReturnFlow: pod, link, seen, pod_port, flags, opened)),
+        ("refusal_key", shape!(RefusalKey: pod, remote, remote_port, protocol, reason, link)),
+        ("refusal", shape!(Refusal: told, packets)),
         ("mapping_key", shape!(MappingKey: pod, egress, pod_port, protocol)),
         ("mapping", shape!(Mapping: egress_port, idle, flows)),
         ("owner_key", shape!(OwnerKey: egress, egress_port, protocol)),

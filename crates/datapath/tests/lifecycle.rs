@@ -27,6 +27,7 @@ fn config(bpf: &Path, attach: Attach) -> Config {
         vxlan_port: 8474,
         attach,
         max_flows: 4096,
+        tell_flows: true,
     }
 }
 

@@ -21,6 +21,7 @@ fn config(pins: &Path, address: &str, attach: Attach) -> Config {
         vxlan_port: 8474,
         attach,
         max_flows: 1024,
+        tell_flows: true,
     }
 }
 

@@ -64,7 +64,8 @@ fn entries(number: u32, now: u32) -> (FlowKey, Flow, ReturnKey, ReturnFlow) {
     let egress = addr(EGRESS).into();
     let back =
         ReturnKey { egress, remote: remote.into(), egress_port, remote_port, protocol: 6, pad: [0; 3] };
-    let value = ReturnFlow { pod: pod.into(), link: 1, seen, pod_port, flags: back_flags, pad: [0; 5] };
+    let value =
+        ReturnFlow { pod: pod.into(), link: 1, seen, pod_port, flags: back_flags, pad: 0, opened: seen };
     (key, flow, back, value)
 }
 
@@ -100,6 +101,7 @@ fn a_million_flows_are_held_and_what_ended_goes() {
             vxlan_port: 8474,
             attach: Attach::Auto,
             max_flows: 1 << 20,
+            tell_flows: true,
         };
         let mut datapath = block_on(Datapath::open(config)).unwrap();
         let pod = PodEntry { link: 1, mac: [2; 6], host_mac: [2; 6], rules: 7, shared: false };

@@ -3,31 +3,39 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use egret_agent::FlowLog;
 use egret_api::{ModeOf, Modes};
 use egret_datapath::Attach;
+use egret_flows::Limits;
 use egret_plan::Steering;
 use egret_plan::tables::UnknownPods;
 use egret_status::Listen;
 use egret_store::Source;
 use ipnet::IpNet;
 
+use crate::bytes::Bytes;
 use crate::check::Check;
 use crate::explain::Explain;
+use crate::flows::FlowsArguments;
 use crate::import::ImportArguments;
+use crate::output::Form;
 use crate::ports::PortsArguments;
+use crate::status::StatusArguments;
 use crate::who::WhoArguments;
-use crate::{environment, kubeconfig};
+use crate::{environment, kubeconfig, time};
 
 /// What the program's exit codes mean; docs/install.md has the same.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done; `check` found nothing to mend
   1  it failed, for the reason on standard error; `check` found something to mend, `import` something unreadable,
-     `lab apply` something not in force; the port that `who` was asked about is nobody's
+     `lab apply` something not in force; the port that `who` was asked about is nobody's, or was then
   2  the command line is wrong
+  3  `flows` and `who` printed what is known, but a node did not answer: standard error names it
   `lab exec` and `lab kubectl` end as what they run does.";
 
 /// Pods leave the cluster from addresses you choose, through gateways you choose.
@@ -54,10 +62,16 @@ pub enum Command {
     /// Tells why a pod leaves as it does
     #[command(subcommand)]
     Explain(Explain),
+    /// Shows egress addresses, gateways, policies and agents, and what is wrong with them
+    Status(StatusArguments),
     /// Tells which nodes have ports of which egress addresses, and how far they use them
     Ports(PortsArguments),
-    /// Tells whose a port of an egress address is
+    /// Tells whose a port of an egress address is, or was
+    #[command(after_help = EXIT_CODES)]
     Who(WhoArguments),
+    /// Shows flows: which began and ended when, and what was refused and why
+    #[command(after_help = EXIT_CODES)]
+    Flows(FlowsArguments),
     /// Prints other systems' manifests in Egret's own kinds, and tells what could not be carried over
     Import(ImportArguments),
     /// Prints the CustomResourceDefinitions of Egret's resources
@@ -112,7 +126,7 @@ impl Arguments {
 }
 
 /// Which store, for those who only read it.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ReadArguments {
     /// A directory of manifests, or `kubernetes` for an API server
     #[arg(long, value_name = "DIR|kubernetes", default_value = "kubernetes")]
@@ -123,6 +137,14 @@ pub struct ReadArguments {
 }
 
 impl ReadArguments {
+    /// The cluster that is meant, if it is one.
+    pub fn cluster(&self) -> Option<Option<PathBuf>> {
+        match &self.store {
+            Source::Kubernetes { .. } => Some(kubeconfig::find(self.kubeconfig.clone())),
+            Source::Directory(_) => None,
+        }
+    }
+
     /// The store that is meant.
     ///
     /// # Errors
@@ -136,6 +158,17 @@ impl ReadArguments {
             directory => Ok(directory),
         }
     }
+}
+
+/// Which store is asked, and how the answer is printed.
+#[derive(Debug, Args)]
+pub struct Question {
+    /// Where objects come from
+    #[command(flatten)]
+    pub store: ReadArguments,
+    /// How to print
+    #[arg(short, long, default_value = "text")]
+    pub output: Form,
 }
 
 /// Which store.
@@ -199,6 +232,15 @@ pub struct AgentArguments {
     /// Most flows that this node's pods may have at a time
     #[arg(long, value_name = "N", default_value_t = 1_048_576)]
     pub max_flows: u32,
+    /// Directory in which is written down which flow began and ended when, and what was refused; nowhere if absent
+    #[arg(long, value_name = "DIR")]
+    pub flow_log: Option<PathBuf>,
+    /// How much of that is kept, as 64Mi; 0: nothing is written down
+    #[arg(long, value_name = "BYTES", default_value = "64Mi")]
+    pub flow_log_size: Bytes,
+    /// How long it is kept at most, as 12h or 7d
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = time::duration)]
+    pub flow_log_age: Duration,
     /// How far another system's objects count: antrea, deckhouse, loxilb or kube-vip = on, observe (they are explained,
     /// and change nothing) or off (they are not read); can be repeated. Counts until the controller says so, which all agents obey
     #[arg(long, value_name = "SYSTEM=MODE")]
@@ -317,6 +359,10 @@ impl TryFrom<AgentArguments> for egret_agent::Options {
             listen: arguments.listen,
             max_flows: arguments.max_flows,
             modes: modes(&arguments.dialect),
+            flow_log: arguments.flow_log.filter(|_| arguments.flow_log_size.0 > 0).map(|directory| {
+                let limits = Limits { size: arguments.flow_log_size.0, age: arguments.flow_log_age };
+                FlowLog { directory, limits }
+            }),
         })
     }
 }

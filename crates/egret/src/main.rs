@@ -1,15 +1,21 @@
-//! The one binary: `egret agent | controller | lab | check | explain | ports | who | import | crds | completions`.
+//! The one binary: `egret agent | controller | lab | check | explain | status | ports | who | flows |
+//! import | crds | completions`.
 
 mod arguments;
+mod bytes;
 mod check;
 mod complete;
 mod environment;
 mod explain;
+mod flows;
 mod import;
 mod kubeconfig;
 mod objects;
 mod output;
 mod ports;
+mod reach;
+mod status;
+mod time;
 mod who;
 
 use std::io::Write;
@@ -61,6 +67,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Lab(lab) => egret_lab::run(lab),
         Command::Check(what) => check::run(what),
         Command::Explain(what) => explain::run(what).map(|()| ExitCode::SUCCESS),
+        Command::Status(what) => status::run(what).map(|()| ExitCode::SUCCESS),
+        Command::Flows(what) => flows::run(what),
         Command::Ports(what) => ports::run(what).map(|()| ExitCode::SUCCESS),
         Command::Who(what) => who::run(what),
         Command::Import(files) => import::run(files),

@@ -6,25 +6,22 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::CellAlignment;
 use egret_api::{EgressAddressSpec, Object, PortUse};
 use serde::Serialize;
 
-use crate::arguments::ReadArguments;
+use crate::arguments::Question;
 use crate::objects;
-use crate::output::Output;
+use crate::output::{columns, plain};
 
 /// Arguments of `egret ports`.
 #[derive(Debug, Args)]
 pub struct PortsArguments {
     /// Only this egress address
     address: Option<IpAddr>,
-    /// Where objects come from
+    /// Which store, and how to print
     #[command(flatten)]
-    store: ReadArguments,
-    /// How to print
-    #[arg(short, long, default_value = "text")]
-    output: Output,
+    question: Question,
 }
 
 /// What one node has of one egress address.
@@ -36,6 +33,8 @@ struct Row {
     node: String,
     /// Blocks leased to the node, those included that it is about to give back.
     blocks: usize,
+    /// First and last port of each block; of those next to each other, of all.
+    ranges: Vec<(u16, u16)>,
     /// Ports in these blocks: towards each remote end of TCP, and in all for UDP and pings.
     ports: usize,
     /// Flows in them, as the node reported last; absent if it said nothing of this address.
@@ -51,10 +50,10 @@ struct Row {
 /// # Errors
 /// When the store cannot be read.
 pub fn run(arguments: PortsArguments) -> Result<()> {
-    let PortsArguments { address, store, output } = arguments;
+    let PortsArguments { address, question: Question { store, output } } = arguments;
     let (objects, _) = objects::read(store.source()?)?;
     let rows = rows(&objects, address);
-    output.print(&rows, || table(&rows))
+    output.print(&rows, |wide| table(&rows, wide))
 }
 
 /// The records of egress addresses, in the order of the addresses.
@@ -84,9 +83,9 @@ fn rows(objects: &[Arc<Object>], only: Option<IpAddr>) -> Vec<Row> {
     for (address, record) in
         records(objects).into_iter().filter(|(address, _)| only.is_none_or(|o| o == *address))
     {
-        let mut blocks: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut blocks: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
         for lease in &record.leases {
-            *blocks.entry(&lease.node).or_default() += 1;
+            blocks.entry(&lease.node).or_default().push(lease.first_port);
         }
         for (node, blocks) in blocks {
             let port_use = uses.get(&(node, record.address.as_str()));
@@ -94,8 +93,9 @@ fn rows(objects: &[Arc<Object>], only: Option<IpAddr>) -> Vec<Row> {
                 address,
                 pool: record.pool.clone(),
                 node: node.to_owned(),
-                blocks,
-                ports: blocks * usize::from(record.block_size),
+                ranges: ranges(&blocks, record.block_size),
+                blocks: blocks.len(),
+                ports: blocks.len() * usize::from(record.block_size),
                 flows: port_use.map(|port_use| port_use.flows),
                 wanted_blocks: port_use.map(|port_use| port_use.wanted_blocks),
             });
@@ -104,16 +104,32 @@ fn rows(objects: &[Arc<Object>], only: Option<IpAddr>) -> Vec<Row> {
     rows
 }
 
-fn table(rows: &[Row]) -> String {
+/// First and last ports of what these blocks are together.
+fn ranges(first_ports: &[u16], size: u16) -> Vec<(u16, u16)> {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    let mut sorted = first_ports.to_vec();
+    sorted.sort_unstable();
+    for first in sorted {
+        let last = first.saturating_add(size.saturating_sub(1));
+        match ranges.last_mut() {
+            Some(before) if before.1.checked_add(1) == Some(first) => before.1 = last,
+            _ => ranges.push((first, last)),
+        }
+    }
+    ranges
+}
+
+fn table(rows: &[Row], wide: bool) -> String {
     if rows.is_empty() {
         return "no ports are leased: no pod that runs is selected by a policy with an address".to_owned();
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["ADDRESS", "POOL", "NODE", "BLOCKS", "WANTED", "PORTS", "FLOWS"]);
+    let mut table = columns(["ADDRESS", "POOL", "NODE", "BLOCKS", "WANTED", "PORTS", "FLOWS"]);
+    if wide {
+        table.set_header(["ADDRESS", "POOL", "NODE", "BLOCKS", "WANTED", "PORTS", "FLOWS", "RANGES"]);
+    }
     for row in rows {
         let count = |count: Option<u64>| count.map_or("-".to_owned(), |count| count.to_string());
-        table.add_row([
+        let mut cells = vec![
             row.address.to_string(),
             row.pool.clone(),
             row.node.clone(),
@@ -121,12 +137,18 @@ fn table(rows: &[Row]) -> String {
             count(row.wanted_blocks.map(u64::from)),
             row.ports.to_string(),
             count(row.flows),
-        ]);
+        ];
+        if wide {
+            let ranges: Vec<String> =
+                row.ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+            cells.push(ranges.join(","));
+        }
+        table.add_row(cells);
     }
-    for column in table.column_iter_mut().skip(3) {
+    for column in table.column_iter_mut().skip(3).take(4) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    plain(&table)
 }
 
 #[cfg(test)]
@@ -183,7 +205,8 @@ pub mod tests {
                 .map(|line| line.split_whitespace().map(str::to_owned).collect())
                 .collect::<Vec<Vec<_>>>()
         };
-        assert_eq!(words(&table(&rows)), words(expected), "{}", table(&rows));
+        assert_eq!(words(&table(&rows, false)), words(expected), "{}", table(&rows, false));
+        assert!(table(&rows, true).contains("1024-1535"), "{}", table(&rows, true));
         assert_eq!(super::rows(&world(), Some("192.0.2.12".parse().unwrap())), []);
         assert_eq!(serde_json::to_value(&rows[1]).unwrap().get("flows"), None);
     }

@@ -144,8 +144,16 @@ fn exit_codes_are_told_by_the_help_and_by_the_page() {
     let help = said(&run(&["--help"]));
     let (_, codes) = help.split_once("Exit codes:\n").unwrap_or_else(|| panic!("{help}"));
     assert!(said(&run(&["check", "--help"])).contains(codes.trim()), "of check");
+    for asking in ["who", "flows"] {
+        assert!(said(&run(&[asking, "--help"])).contains(codes.trim()), "of {asking}");
+    }
     let page = include_str!("../../../docs/install.md");
-    for (code, meaning) in [(0, "done"), (1, "it failed"), (2, "the command line is wrong")] {
+    for (code, meaning) in [
+        (0, "done"),
+        (1, "it failed"),
+        (2, "the command line is wrong"),
+        (3, "`flows` and `who` printed what is known"),
+    ] {
         assert!(codes.contains(&format!("  {code}  {meaning}")), "{codes}");
         assert!(page.contains(&format!("| {code} | {meaning}")), "docs/install.md: exit code {code}");
     }
@@ -154,4 +162,69 @@ fn exit_codes_are_told_by_the_help_and_by_the_page() {
     {
         assert_eq!(run(arguments).status.code(), Some(code), "{arguments:?}");
     }
+}
+
+/// What an agent wrote: a flow that ended, one whose end it did not write, what was refused, and a line cut off by a crash.
+const LOG: &str = r#"{"time":"2026-11-22T01:00:00Z","log":"began","count":0}
+{"time":"2026-11-22T01:00:01Z","event":"opened","protocol":"TCP","pod":"prod/web","from":"10.244.1.10:41000","egress":"10.10.0.11:33072","to":"198.51.100.9:443","policy":"EgressPolicy prod/web"}
+{"time":"2026-11-22T01:00:09.5Z","event":"closed","protocol":"TCP","from":"10.244.1.10:41000","egress":"10.10.0.11:33072","to":"198.51.100.9:443","opened":"2026-11-22T01:00:01Z","last":"2026-11-22T01:00:07Z"}
+{"time":"2026-11-22T01:01:00Z","event":"opened","protocol":"UDP","pod":"prod/dns","from":"10.244.1.11:5353","egress":"10.10.0.11:33073","to":"198.51.100.9:53"}
+{"time":"2026-11-22T01:02:00Z","event":"refused","protocol":"TCP","pod":"prod/web","from":"10.244.1.10:41001","to":"203.0.113.9:25","reason":"DROP_NO_GATEWAY","packets":7}
+{"time":"2026-11-22T01:02:01Z","log":"lost","count":12}
+{"time":"2026-11-22T01:03"#;
+
+#[test]
+fn flows_of_a_node_are_read_from_its_log_without_agent_and_without_api_server() {
+    let plugin = Plugin::new("flows");
+    let log = plugin.0.join("log");
+    let ask = |more: &[&str]| {
+        let place = [
+            format!("--flow-log={}", log.display()),
+            format!("--pin-dir={}", plugin.0.join("none").display()),
+        ];
+        let place = place.iter().map(String::as_str);
+        let words: Vec<&str> =
+            ["flows", "--local"].into_iter().chain(place).chain(more.iter().copied()).collect();
+        run(&words)
+    };
+    let none = ask(&[]);
+    assert_eq!(none.status.code(), Some(1), "{}", said(&none));
+    assert!(
+        said(&none).contains("there is no log of flows") && said(&none).contains("--flow-log"),
+        "{}",
+        said(&none)
+    );
+
+    std::fs::create_dir_all(&log).unwrap();
+    std::fs::write(log.join("000000000007.jsonl"), LOG).unwrap();
+    let states = |more: &[&str]| -> Vec<(String, String)> {
+        let output = ask(&[more, &["--since", "2026-11-22T00:00:00Z", "-o", "json"]].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        let flows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        flows.iter().map(|flow| (text(&flow["pod"]), text(&flow["state"]))).collect()
+    };
+    let is = |pod: &str, state: &str| (pod.to_owned(), state.to_owned());
+    // Without the kernel's tables nobody can say that it has ended.
+    let all = [is("prod/web", "closed"), is("prod/dns", "open"), is("prod/web", "refused")];
+    assert_eq!(states(&[]), all);
+    assert_eq!(states(&["--pod", "prod/"]), all);
+    assert_eq!(states(&["--pod", "prod/dns"]), all[1..2]);
+    assert_eq!(states(&["--address", "10.10.0.11:33072"]), all[..1]);
+    assert_eq!(states(&["--to", "198.51.100.0/24:53"]), all[1..2]);
+    assert_eq!(states(&["--to", "203.0.113.0/24"]), all[2..]);
+
+    let text = ask(&["--since", "2026-11-22T00:00:00Z"]);
+    for words in [
+        "2026-11-22T01:00:09Z",
+        "10.10.0.11:33072",
+        "DROP_NO_GATEWAY x7",
+        "12 records before",
+        "is not known",
+    ] {
+        assert!(said(&text).contains(words), "{words}: {}", said(&text));
+    }
+    let wide = ask(&["--since", "2026-11-22T00:00:00Z", "-o", "wide"]);
+    assert!(said(&wide).contains("EgressPolicy prod/web"), "{}", said(&wide));
+    assert_eq!(ask(&["--to", "nowhere"]).status.code(), Some(2));
 }

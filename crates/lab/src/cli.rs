@@ -131,6 +131,24 @@ pub enum LabCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Ask the lab's nodes for flows, as `egret flows`.
+    Flows {
+        /// Arguments of `egret flows`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Ask whose a port is or was, as `egret who`.
+    Who {
+        /// Arguments of `egret who`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Show how things are, as `egret status`.
+    Status {
+        /// Arguments of `egret status`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Restart the controller with other arguments; returns when all follow it.
     Controller {
         /// The arguments besides those that the lab gives it, after --, as --dialect antrea=observe.
@@ -283,6 +301,9 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         }
         LabCommand::Exec { host, argv } => return exec(&State::read(&paths)?, &host, &argv),
         LabCommand::Kubectl { arguments } => return kubectl(&paths, &arguments),
+        LabCommand::Flows { arguments } => return ask(&paths, &["flows", "--lab", &paths.name], &arguments),
+        LabCommand::Who { arguments } => return ask(&paths, &["who", "--lab", &paths.name], &arguments),
+        LabCommand::Status { arguments } => return ask(&paths, &["status"], &arguments),
         LabCommand::Controller { arguments } => {
             let lock = paths.lock()?;
             let mut state = State::read(&paths)?;
@@ -334,6 +355,30 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         LabCommand::Reap => demo::reap(&paths)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Becomes the same program, which asks the lab's store and nodes.
+fn ask(paths: &Paths, what: &[&str], arguments: &[String]) -> Result<ExitCode> {
+    let state = State::read(paths)?;
+    let program = std::env::current_exe().context("the path of this program")?.display().to_string();
+    let mut command = Vec::new();
+    let store = match state.store {
+        StoreKind::Directory => vec![paths.store().display().to_string()],
+        StoreKind::Kubernetes => {
+            let control = ControlPlane::of(paths, &state)?;
+            command.extend(["nsenter".to_owned(), control.place(), "--".to_owned()]);
+            let kubeconfig = control.admin().display().to_string();
+            vec!["kubernetes".to_owned(), "--kubeconfig".to_owned(), kubeconfig]
+        }
+    };
+    command.push(program);
+    command.extend(what.iter().map(|word| (*word).to_owned()));
+    command.push("--store".to_owned());
+    command.extend(store);
+    command.extend(arguments.iter().cloned());
+    let (program, rest) = command.split_first().context("an empty command")?;
+    let error = Command::new(program).args(rest).exec();
+    Err(anyhow!(error).context(format!("{program}: cannot be started")))
 }
 
 fn kubectl(paths: &Paths, arguments: &[String]) -> Result<ExitCode> {

@@ -1,6 +1,7 @@
 //! A cluster in network namespaces: nodes, pods and outside hosts on one machine, with Egret's real programs
 //! on real packets, faults to order, and a sniffer that knows a wrong packet when it sees one.
 
+pub mod agents;
 pub mod apply;
 pub mod cli;
 pub mod demo;

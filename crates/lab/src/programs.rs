@@ -79,6 +79,8 @@ pub fn start_agent(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
         paths.bpf().join(node).display().to_string(),
         "--listen".to_owned(),
         format!("unix:{}", socket.display()),
+        "--flow-log".to_owned(),
+        paths.flow_log(node).display().to_string(),
     ]);
     arguments.extend(state.topology.node(node)?.agent.iter().cloned());
     if state.store == StoreKind::Directory {

@@ -59,6 +59,11 @@ impl Paths {
         self.root.join("run").join(format!("copy-{node}.json"))
     }
 
+    /// Where a node's agent writes down what becomes of flows.
+    pub fn flow_log(&self, node: &str) -> PathBuf {
+        self.root.join("run").join(format!("flows-{node}"))
+    }
+
     /// Where host-local notes the addresses that a node's pods have.
     pub fn cni(&self, node: &str) -> PathBuf {
         self.root.join("cni").join(node)

@@ -1,5 +1,6 @@
 //! Why a pod leaves as it does: the same decisions as the plan's, told to people.
 
+mod deciders;
 mod observed;
 
 use std::net::IpAddr;
@@ -13,6 +14,8 @@ use crate::node::{families, verdict};
 use crate::rules::Verdict;
 use crate::tables::PortMatch;
 use crate::world::{PodKey, World};
+
+pub use deciders::Deciders;
 
 /// One packet's destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

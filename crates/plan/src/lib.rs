@@ -42,7 +42,7 @@ pub use affected::Affected;
 pub use allocate::Decision;
 pub use demand::demand;
 pub use diff::{Change, diff};
-pub use explain::{Expected, Explanation, Packet, expected_source, explain};
+pub use explain::{Deciders, Expected, Explanation, Packet, expected_source, explain};
 pub use fault::Fault;
 pub use import::{Import, import};
 pub use inside::ClusterSettings;

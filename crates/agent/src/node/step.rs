@@ -13,6 +13,7 @@ use super::{InForce, Node, Took};
 use crate::attachments::Planned;
 use crate::isolation::witnesses;
 use crate::kernel::Kernel;
+use crate::names::Names;
 
 /// What a plan was made from besides the world.
 pub(super) struct Basis {
@@ -85,6 +86,8 @@ impl<K: Kernel> Node<K> {
         took.plan = begun.elapsed();
         let agents = self.world.reports().keys().filter_map(|name| self.world.underlay(name, None));
         self.witnesses = witnesses(&plan, agents);
+        // Before the first flow of a new pod can be opened.
+        self.names.send_replace(Arc::new(Names::of(&self.world, &self.setup.node, &plan.tables)));
         self.plan = Arc::new(plan);
         self.unmet = self.first_waits_for(now);
         if self.unmet.is_some() {

@@ -20,7 +20,13 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.push(policies(facts));
     findings.push(controller(facts));
     findings.push(versions(facts));
-    findings.extend(agents::judge(facts));
+    findings.extend(judge_objects(facts));
+    findings
+}
+
+/// Judges what the records and the objects alone tell: agents, gateways, policies and pools.
+pub fn judge_objects(facts: &Facts) -> Vec<Finding> {
+    let mut findings = agents::judge(facts);
     findings.push(gateways::judge(facts));
     findings.extend(objects(facts));
     findings

@@ -7,8 +7,45 @@ use serde_json::Value;
 
 use crate::ask::{Answer, Permission};
 
-pub use judge::judge;
+pub use judge::{judge, judge_objects};
 pub use look::{Installation, look};
+
+impl Facts {
+    /// What objects of a store tell: the rest was not asked.
+    pub fn of_objects(namespace: &str, own_version: &str, parts: Parts) -> Self {
+        let unasked = || "it was not asked".to_owned();
+        Self {
+            namespace: namespace.to_owned(),
+            own_version: own_version.to_owned(),
+            version: Err(unasked()),
+            expected: Vec::new(),
+            definitions: Err(unasked()),
+            permissions: Vec::new(),
+            expected_policies: Vec::new(),
+            policies: Err(unasked()),
+            nodes: Ok(parts.nodes),
+            workloads: Err(unasked()),
+            leases: Err(unasked()),
+            pods: Ok(Vec::new()),
+            records: Ok(parts.records),
+            addresses: Ok(parts.addresses),
+            objects: Ok(parts.objects),
+        }
+    }
+}
+
+/// Objects of a store.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// The nodes.
+    pub nodes: Vec<Value>,
+    /// EgressNodes.
+    pub records: Vec<Value>,
+    /// EgressAddresses.
+    pub addresses: Vec<Value>,
+    /// People's objects with a status, each with its kind.
+    pub objects: Vec<(String, Value)>,
+}
 
 /// What an API server says of an installation.
 #[derive(Clone, Debug)]

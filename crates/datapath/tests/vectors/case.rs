@@ -43,6 +43,7 @@ pub struct Case {
     tunnel: Option<(IpAddr, u32)>,
     changes: Vec<String>,
     pieces: Vec<usize>,
+    told: Option<Vec<String>>,
 }
 
 /// A vector, by what it says.
@@ -63,6 +64,7 @@ pub fn case(name: &'static str, place: Place, frame: impl Into<Vec<u8>>) -> Case
         tunnel: None,
         changes: Vec::new(),
         pieces: Vec::new(),
+        told: None,
     }
 }
 
@@ -120,6 +122,34 @@ impl Case {
         self
     }
 
+    /// What is told of flows, where that is not plain from what comes and goes: a flow that comes was opened, one that goes
+    /// was an orphan, and what a pod sent and is not sent on was refused. A packet whose addresses cannot be read is nobody's.
+    pub fn tells(mut self, records: &[&str]) -> Self {
+        self.told = Some(records.iter().map(|record| (*record).to_owned()).collect());
+        self
+    }
+
+    fn must_be_told(&self) -> Vec<String> {
+        if let Some(told) = &self.told {
+            return told.clone();
+        }
+        let flow = |line: &String, sign: &str, event: &str| {
+            let words: Vec<&str> = line.strip_prefix(sign)?.strip_prefix(" flow ")?.split(' ').collect();
+            // What the flow is in is not its identity.
+            let other = if sign == "+" { "-" } else { "+" };
+            let same = format!("{other} flow {} {} ", words[0], words[1]);
+            let stays = self.changes.iter().any(|line| line.starts_with(&same));
+            (!stays).then(|| format!("{event} {}", words[..4].join(" ")))
+        };
+        let opened = self.changes.iter().filter_map(|line| flow(line, "+", "opened"));
+        let ended = self.changes.iter().filter_map(|line| flow(line, "-", "orphaned"));
+        let everyday = matches!(self.verdict, "TOLD_TTL" | "TOLD_TOO_BIG");
+        let refused = self.verdict.starts_with("DROP") || self.verdict.starts_with("TOLD");
+        let of_pod = matches!(self.place.program, "from_pod" | "from_second");
+        let refused = (refused && of_pod && !everyday).then(|| format!("refused {}", self.verdict));
+        ended.chain(opened).chain(refused).collect()
+    }
+
     /// The verdict that the case expects.
     pub fn verdict(&self) -> &'static str {
         self.verdict
@@ -132,7 +162,11 @@ impl Case {
         let link = (self.place.link)(&kernel.on);
         let outcome = kernel.run(self.place.program, link, self.came_by, &self.frame);
         let after = kernel.read(&world);
-        let wrong = self.wrong(&outcome, &world.state(), &after.state());
+        let mut wrong = self.wrong(&outcome, &world.state(), &after.state());
+        let told: Vec<String> = kernel.told().iter().map(describe::event).collect();
+        if told != self.must_be_told() {
+            wrong.push(format!("records\n      are     {told:?}\n      must be {:?}", self.must_be_told()));
+        }
         (!wrong.is_empty()).then(|| {
             let state = after.state().into_iter().collect::<Vec<_>>().join("\n    ");
             format!(

@@ -5,8 +5,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{IpNumber, LaxIpPayloadSlice, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
+use egret_datapath::{FlowEvent, Told};
+
 use crate::names::name;
 use crate::packet::checksum;
+use crate::world::protocol;
+
+/// What was told of a flow, in the words of [`World::state`](crate::world::World::state).
+pub fn event(event: &FlowEvent) -> String {
+    let what = match event.told {
+        Told::Opened => "opened",
+        Told::Closed => "closed",
+        Told::Expired => "expired",
+        Told::Orphaned => "orphaned",
+        Told::Refused { reason, .. } => return format!("refused {reason}"),
+    };
+    let egress = event.egress.map(|end| end.to_string()).unwrap_or_default();
+    format!("{what} {} {}>{} = {egress}", protocol(event.protocol), event.pod, event.remote)
+}
 
 /// A frame as `source>destination protocol from>to ...`.
 pub fn frame(bytes: &[u8]) -> String {

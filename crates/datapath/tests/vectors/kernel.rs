@@ -8,10 +8,10 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, Pod, include_bytes_aligned};
-use egret_datapath::REASONS;
 use egret_datapath::layout::{
     self, Addr, FlowKey, FragmentKey, LeaseKey, MappingKey, NetworkData, OwnerKey, ReturnKey, RuleData,
 };
+use egret_datapath::{FlowEvent, FlowEvents, REASONS};
 use ipnet::IpNet;
 
 use crate::names::mac_text;
@@ -28,6 +28,8 @@ fn object() -> Vec<u8> {
 
 /// Small enough for a test to fill.
 pub const MOST_FLOWS: u32 = 64;
+/// Bytes for records of flows: the least that the kernel allows.
+const RECORDS: u32 = 4096;
 
 /// The loaded object.
 pub struct Kernel {
@@ -55,6 +57,9 @@ pub struct Kernel {
     fragments: HashMap<MapData, FragmentKey, layout::Fragment>,
     carried: HashMap<MapData, ReturnKey, layout::Carried>,
     complaints: PerCpuArray<MapData, layout::Budget>,
+    pub events: FlowEvents,
+    refusals: HashMap<MapData, layout::RefusalKey, layout::Refusal>,
+    refusal_budget: PerCpuArray<MapData, layout::Budget>,
     sweep_state: Array<MapData, layout::Sweep>,
     suspects: Array<MapData, layout::Suspect>,
     tunnel: Array<MapData, Tunnel>,
@@ -129,6 +134,7 @@ impl Kernel {
             .map_max_entries("returns", most_flows)
             .map_max_entries("mappings", most_flows)
             .map_max_entries("owners", most_flows)
+            .map_max_entries("flow_events", RECORDS)
             .load(&object())
             .unwrap();
         for (name, program) in ebpf.programs_mut() {
@@ -162,6 +168,9 @@ impl Kernel {
             fragments: typed(&mut ebpf, "fragments"),
             carried: typed(&mut ebpf, "carried"),
             complaints: typed(&mut ebpf, "complaints"),
+            events: FlowEvents::take(&mut ebpf).unwrap(),
+            refusals: typed(&mut ebpf, "refusals"),
+            refusal_budget: typed(&mut ebpf, "refusal_budget"),
             sweep_state: typed(&mut ebpf, "sweep_state"),
             suspects: typed(&mut ebpf, "suspects"),
             tunnel: typed(&mut ebpf, "tunnel"),
@@ -218,9 +227,18 @@ impl Kernel {
         replace(&mut self.owners, world.owners.iter().map(|(k, v)| (*k, *v)));
         replace(&mut self.fragments, world.fragments.iter().map(|(k, v)| (*k, *v)));
         replace(&mut self.carried, world.carried.iter().map(|(k, v)| (*k, *v)));
+        replace(&mut self.refusals, std::iter::empty());
+        self.told();
         let spent = layout::Budget { second: now(), spent: world.complaints };
         let processors = aya::util::nr_cpus().unwrap();
         self.complaints.set(0, PerCpuValues::try_from(vec![spent; processors]).unwrap(), 0).unwrap();
+        let spent = layout::Budget { second: now(), spent: world.refusals };
+        self.refusal_budget.set(0, PerCpuValues::try_from(vec![spent; processors]).unwrap(), 0).unwrap();
+    }
+
+    /// What was told of flows since this was last asked.
+    pub fn told(&mut self) -> Vec<FlowEvent> {
+        std::iter::from_fn(|| self.events.read()).collect()
     }
 
     /// The maps that programs write, as they are now.

@@ -36,6 +36,8 @@ pub struct World {
     pub overlay_comes_to: Option<IpAddr>,
     /// ICMP errors that were sent in this second already.
     pub complaints: u32,
+    /// Refusals that were told in this second already.
+    pub refusals: u32,
     pub settings: layout::Settings,
     pub inside: BTreeSet<IpNet>,
     pub nodes: BTreeMap<IpAddr, layout::Node>,
@@ -86,7 +88,9 @@ impl World {
             kernel_refuses: false,
             overlay_comes_to: None,
             complaints: 0,
+            refusals: 0,
             settings: layout::Settings {
+                tell_flows: 1,
                 overlay_link: on.overlay,
                 underlay_link: on.underlay,
                 overlay_mtu: 1450,
@@ -237,7 +241,8 @@ impl World {
                 seen,
                 pod_port: pod.port().to_be(),
                 flags: flags.1,
-                pad: [0; 5],
+                pad: 0,
+                opened: seen - 7,
             },
         );
     }
@@ -388,11 +393,11 @@ pub fn now() -> u32 {
     100_000
 }
 
-fn end(address: Addr, port: u16) -> String {
+pub fn end(address: Addr, port: u16) -> String {
     SocketAddr::new(address.into(), u16::from_be(port)).to_string()
 }
 
-fn protocol(number: u8) -> String {
+pub fn protocol(number: u8) -> String {
     match number {
         1 | 58 => "ping".to_owned(),
         6 => "tcp".to_owned(),

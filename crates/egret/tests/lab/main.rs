@@ -13,6 +13,7 @@ mod exchange;
 mod exhaustion;
 mod fail_closed;
 mod families;
+mod flows;
 mod growth;
 mod hairpin;
 mod harness;

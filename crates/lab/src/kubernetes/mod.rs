@@ -57,11 +57,16 @@ impl ControlPlane {
         identity::own_kubeconfig(&self.directory)
     }
 
+    /// The network namespace from which it is reached, as nsenter wants it.
+    pub fn place(&self) -> String {
+        format!("--net=/run/netns/{}", self.netns)
+    }
+
     /// A command line of kubectl, as an administrator.
     pub fn command(&self, arguments: &[&str]) -> Vec<String> {
         let mut command = vec![
             "nsenter".to_owned(),
-            format!("--net=/run/netns/{}", self.netns),
+            self.place(),
             "env".to_owned(),
             // By address and port of the server, which other labs have as well.
             format!("KUBECACHEDIR={}", self.directory.join("discovery").display()),

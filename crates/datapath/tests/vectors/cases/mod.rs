@@ -16,6 +16,7 @@ pub mod opening;
 pub mod own_address;
 pub mod parent;
 pub mod probes;
+mod recording;
 pub mod returning;
 pub mod rfc;
 pub mod second;
