@@ -33,7 +33,7 @@ struct Lab {
 impl Lab {
     fn up(name: &str, topology: &str) -> Lab {
         let paths = Paths::of(&format!("{name}-{}", std::process::id())).unwrap();
-        let parts = Parts { programs: false, sniffer: false, store: StoreKind::Directory };
+        let parts = Parts { programs: false, sniffer: false, store: StoreKind::Directory, installed: false };
         let state = up::up(&paths, Topology::parse(topology).unwrap(), parts, &|_| {}).unwrap();
         let own = paths.clone();
         netns::spawn_in(&state.switch(), move || sniff::run(&own)).unwrap();

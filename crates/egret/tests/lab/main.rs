@@ -18,6 +18,7 @@ mod hairpin;
 mod harness;
 mod house;
 mod input;
+mod installed;
 mod leases;
 mod mtu;
 mod neighbours;
