@@ -91,12 +91,15 @@ fn heal(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
         }
         return Ok(());
     }
+    if state.installed {
+        // A proxy waits for its node's object.
+        kubernetes::register(paths, state, node)?;
+    }
     if !runs(state, "proxy", node) {
         kubernetes::start_proxy(paths, state, node)?;
         kubernetes::wait_proxy(state, node)?;
     }
     if state.installed {
-        kubernetes::register(paths, state, node)?;
         if !runs(state, "kubelet", node) {
             kubernetes::start_kubelet(paths, state, node)?;
         }

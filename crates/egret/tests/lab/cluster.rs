@@ -67,6 +67,7 @@ fn clusters_of_one_plugin_and_one_kind_of_proxy_work() {
         lab.rise_with(Store::Kubernetes, SMALL, &["--network", network, "--proxy", proxy]);
         lab.host("outside-2").serve_sources(7000);
         lab.apply(ANTREA_HA);
+        lab.kubectl(&["create", "namespace", "telephony"]);
         lab.apply(SERVICES);
         let webs =
             ["node-1", "node-2"].map(|node| (node, lab.pod("prod", &format!("web-{node}"), node, "app=web")));
