@@ -44,8 +44,15 @@ impl Lab {
     fn pod(&mut self, name: &str, app: &str) {
         let labels: BTreeMap<String, String> = [("app".to_owned(), app.to_owned())].into();
         let (namespace, node) = ("prod".to_owned(), "node-2".to_owned());
-        let request =
-            PodRequest { namespace, name: name.to_owned(), node, labels, second: None, process: Vec::new(), by_kubelet: false };
+        let request = PodRequest {
+            namespace,
+            name: name.to_owned(),
+            node,
+            labels,
+            second: None,
+            process: Vec::new(),
+            by_kubelet: false,
+        };
         pod::create(&self.paths, &mut self.state, &request).unwrap();
     }
 
