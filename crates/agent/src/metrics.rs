@@ -259,8 +259,9 @@ impl Report for Metrics {
     }
 
     fn health(&self) -> Result<(), String> {
-        let (silent, removed) = (self.state().alive.elapsed(), self.state().removed);
-        match removed || silent < STUCK {
+        let state = self.state();
+        let silent = state.alive.elapsed();
+        match state.removed || silent < STUCK {
             true => Ok(()),
             false => Err(format!("no sign of life of the main loop for {} s", silent.as_secs())),
         }
@@ -271,6 +272,33 @@ impl Report for Metrics {
         match state.in_force {
             true => Ok(()),
             false => Err(state.waiting.join("\n")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_answered_whatever_was_asked_before_and_tells_of_a_main_loop_that_stands_still() {
+        let metrics = Arc::new(Metrics::default());
+        let (say, heard) = std::sync::mpsc::channel();
+        let asked = metrics.clone();
+        // One that waits for itself would wait for ever.
+        std::thread::spawn(move || {
+            for _ in 0..2 {
+                let _ = say.send((asked.health(), asked.ready().is_err()));
+            }
+        });
+        for _ in 0..2 {
+            assert_eq!(heard.recv_timeout(Duration::from_secs(10)), Ok((Ok(()), true)));
+        }
+        if let Some(long_ago) = Instant::now().checked_sub(STUCK * 2) {
+            metrics.state().alive = long_ago;
+            assert!(metrics.health().is_err_and(|why| why.contains("main loop")));
+            metrics.state().removed = true;
+            assert_eq!(metrics.health(), Ok(()));
         }
     }
 }

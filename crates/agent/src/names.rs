@@ -95,7 +95,7 @@ mod tests {
             let pod = json!({"metadata": {"name": name, "namespace": "prod"},
                 "spec": {"nodeName": "a", "containers": []}, "status": {"podIPs": [{"ip": address}]}});
             objects.push(Kind::Pod.decode(pod).unwrap());
-            let entry = PodEntry { link: *link, mac: [0; 6], host_mac: [0; 6], rules: 1 };
+            let entry = PodEntry { link: *link, mac: [0; 6], host_mac: [0; 6], rules: 1, shared: false };
             tables.pods.insert(address.parse().unwrap(), entry);
         }
         Arc::new(Names::of(&World::from_objects(objects), "a", &tables))

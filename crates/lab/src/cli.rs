@@ -18,7 +18,7 @@ use crate::second::Second;
 use crate::state::{Paths, State, StoreKind};
 use crate::topology::{self, Cni, Proxy, Topology};
 use crate::up::Parts;
-use crate::{apply, down, fault, pod, programs, rolling, show, sniff, up};
+use crate::{apply, down, fault, kubelet, pod, programs, rolling, show, sniff, up};
 
 /// The name of a lab, unless one is given.
 const NAME: &str = "lab";
@@ -51,6 +51,10 @@ pub enum LabCommand {
         /// Where its objects are; kubernetes needs what `make kubernetes` builds.
         #[arg(long, default_value = "directory")]
         store: StoreKind,
+        /// Run controllers and agents as pods, installed by the one file: by Kubernetes' own controllers and scheduler, and a
+        /// kubelet of the lab on each node.
+        #[arg(long, conflicts_with = "no_agents")]
+        installed: bool,
         /// Wire pods by this CNI plugin with host-local, on every node [default: as the topology says]
         #[arg(long, value_name = "PLUGIN")]
         network: Option<Cni>,
@@ -178,6 +182,18 @@ pub enum LabCommand {
     /// The sniffer itself.
     #[command(hide = true)]
     Sniff,
+    /// A node's kubelet.
+    #[command(hide = true)]
+    Kubelet {
+        /// The node.
+        node: String,
+    },
+    /// The inside of a container that a kubelet starts.
+    #[command(hide = true)]
+    Container {
+        /// What it is.
+        file: PathBuf,
+    },
     /// The demo's reaper.
     #[command(hide = true)]
     Reap,
@@ -221,7 +237,7 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
     let default = if matches!(args.command, LabCommand::Demo(_)) { demo::NAME } else { NAME };
     let paths = Paths::of(args.name.as_deref().unwrap_or(default))?;
     match args.command {
-        LabCommand::Up { file, no_agents, no_sniffer, store, network, proxy } => {
+        LabCommand::Up { file, no_agents, no_sniffer, store, installed, network, proxy } => {
             let text = match &file {
                 Some(file) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
                 None => topology::DEFAULT.to_owned(),
@@ -234,7 +250,7 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
                 node.cni = network.unwrap_or(node.cni);
                 node.proxy = proxy.unwrap_or(node.proxy);
             }
-            let parts = Parts { programs: !no_agents, sniffer: !no_sniffer, store };
+            let parts = Parts { programs: !no_agents, sniffer: !no_sniffer, store, installed };
             let state = up::up(&paths, topology, parts, &|step| eprintln!("lab {}: {step}", paths.name))
                 .with_context(|| {
                     format!("lab {} did not come up; `egret lab --name {0} down` removes it", paths.name)
@@ -282,7 +298,8 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
                 Some(node) if !rm => {
                     let labels = labels.into_iter().collect();
                     let second = second.map(|address| Second { address, router, parent });
-                    let request = PodRequest { namespace, name, node, labels, second, process };
+                    let request =
+                        PodRequest { namespace, name, node, labels, second, process, by_kubelet: false };
                     pod::create(&paths, &mut state, &request)?;
                 }
                 _ => pod::remove(&paths, &mut state, &namespace, &name)?,
@@ -314,6 +331,8 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         LabCommand::Roll => {
             let lock = paths.lock()?;
             let mut state = State::read(&paths)?;
+            // The kubelets of an installed lab wire pods meanwhile.
+            let lock = (!state.installed).then_some(lock);
             rolling::roll(&paths, &mut state)?;
             drop(lock);
             apply::wait(&paths, &state)?;
@@ -352,6 +371,8 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         LabCommand::Demo(args) if args.worker => return demo::work(&paths, &args),
         LabCommand::Demo(args) => return demo::supervise(&paths, &args),
         LabCommand::Sniff => sniff::run(&paths)?,
+        LabCommand::Kubelet { node } => kubelet::run(&paths, &node)?,
+        LabCommand::Container { file } => kubelet::enter(&file)?,
         LabCommand::Reap => demo::reap(&paths)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use crate::state::{Paths, State, StoreKind};
-use crate::{down, kubernetes, programs, tool};
+use crate::{down, kubelet, kubernetes, programs, tool};
 
 /// What to break.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub fn apply(paths: &Paths, state: &mut State, node: &str, fault: &Fault) -> Res
     match fault {
         Fault::PowerOff => power_off(state, node)?,
         Fault::Cut(link) => cut(state, node, link)?,
-        Fault::Hang => signal_agent(state, node, Signal::SIGSTOP)?,
+        Fault::Hang => signal_agent(paths, state, node, Signal::SIGSTOP)?,
         Fault::Heal => return heal(paths, state, node),
     }
     let faults = state.faults.entry(node.to_owned()).or_default();
@@ -59,8 +59,10 @@ fn cut(state: &State, node: &str, link: &str) -> Result<()> {
     set_ports(state, node, Some(link), "down")
 }
 
-fn signal_agent(state: &State, node: &str, signal: Signal) -> Result<()> {
-    match state.processes.iter().find(|p| p.role == "agent" && p.host == node && p.is_alive()) {
+fn signal_agent(paths: &Paths, state: &State, node: &str, signal: Signal) -> Result<()> {
+    let containers = kubelet::containers(paths, node);
+    let mut running = state.processes.iter().chain(&containers);
+    match running.find(|p| p.role == "agent" && p.host == node && p.is_alive()) {
         Some(agent) => agent.signal(signal),
         None => bail!("node {node}: no agent runs there; `egret lab fault {node} heal` starts one"),
     }
@@ -74,21 +76,34 @@ fn heal(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
     }
     set_ports(state, node, None, "up")?;
     if faults.hang && !faults.power_off {
-        signal_agent(state, node, Signal::SIGCONT)?;
+        signal_agent(paths, state, node, Signal::SIGCONT)?;
     }
     state.write(paths)?;
     if node == kubernetes::HOST {
         if !runs(state, "apiserver", node) {
             kubernetes::start(paths, state)?;
         }
-        if state.topology.has_proxies() && !runs(state, "controllers", node) {
+        if (state.installed || state.topology.has_proxies()) && !runs(state, "controllers", node) {
             kubernetes::start_controllers(paths, state)?;
         }
+        if state.installed && !runs(state, "scheduler", node) {
+            kubernetes::start_scheduler(paths, state)?;
+        }
         return Ok(());
+    }
+    if state.installed {
+        // A proxy waits for its node's object.
+        kubernetes::register(paths, state, node)?;
     }
     if !runs(state, "proxy", node) {
         kubernetes::start_proxy(paths, state, node)?;
         kubernetes::wait_proxy(state, node)?;
+    }
+    if state.installed {
+        if !runs(state, "kubelet", node) {
+            kubernetes::start_kubelet(paths, state, node)?;
+        }
+        return programs::wait_ready(paths, state, &[node]);
     }
     let lost = |role: &str| state.programs && !runs(state, role, node);
     let (agent, controller) = (lost("agent"), node == programs::controller_node(state) && lost("controller"));

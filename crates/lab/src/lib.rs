@@ -7,6 +7,7 @@ pub mod cli;
 pub mod demo;
 pub mod down;
 pub mod fault;
+pub mod kubelet;
 pub mod kubernetes;
 pub mod manifest;
 pub mod netns;

@@ -1,5 +1,7 @@
 //! The objects that the lab itself writes, as kubelet and CNI would, into either store.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use egret_store::Directory;
 use ipnet::IpNet;
@@ -10,6 +12,9 @@ use crate::manifest;
 use crate::pod::PodRequest;
 use crate::state::{Paths, State, StoreKind};
 use crate::topology::Node;
+
+/// What a scheduler may think that there is on each node.
+const ROOM: [(&str, &str); 3] = [("cpu", "8"), ("memory", "16Gi"), ("pods", "110")];
 
 /// Where the lab's objects are.
 pub enum Objects {
@@ -36,7 +41,7 @@ impl Objects {
     /// # Errors
     /// When the store cannot be written.
     pub fn write_nodes(&self, state: &State) -> Result<()> {
-        let nodes: Vec<Value> = state.topology.nodes.iter().map(node).collect();
+        let nodes: Vec<Value> = state.topology.nodes.iter().map(|own| node(state, own)).collect();
         match self {
             Objects::Directory(store) => {
                 for (node, object) in state.topology.nodes.iter().zip(&nodes) {
@@ -44,17 +49,19 @@ impl Objects {
                 }
                 ["default", "kube-system"].iter().try_for_each(|name| put_namespace(store, name))
             }
-            Objects::Kubernetes(control) => {
-                let mut without_status = nodes.clone();
-                without_status.iter_mut().filter_map(Value::as_object_mut).for_each(|node| {
-                    node.remove("status");
-                });
-                control.apply(&without_status)?;
-                control.replace_status(&nodes)?;
-                // Every new node has it, until a controller takes it away.
-                let taint = "node.kubernetes.io/not-ready:NoSchedule-";
-                control.kubectl(&["taint", "nodes", "--all", taint], "").map(drop)
-            }
+            Objects::Kubernetes(control) => register(control, &nodes),
+        }
+    }
+
+    /// Writes the Node object of one node anew.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn write_node(&self, state: &State, name: &str) -> Result<()> {
+        let object = node(state, state.topology.node(name)?);
+        match self {
+            Objects::Directory(store) => put(store, &format!("lab-node-{name}.json"), &object),
+            Objects::Kubernetes(control) => register(control, &[object]),
         }
     }
 
@@ -70,7 +77,11 @@ impl Objects {
                 put(store, &pod_file(&request.namespace, &request.name), &pod)
             }
             Objects::Kubernetes(control) => {
-                control.apply(&[namespace(&request.namespace), pod.clone()])?;
+                let mut objects = vec![namespace(&request.namespace)];
+                // Admission asks for it, and its controller makes it a moment later than the namespace.
+                objects.extend(control.installed.then(|| account(&request.namespace)));
+                objects.push(pod.clone());
+                control.apply(&objects)?;
                 control.replace_status(&[pod]).map(drop)
             }
         }
@@ -92,20 +103,39 @@ impl Objects {
     }
 }
 
-fn node(node: &Node) -> Value {
+fn register(control: &ControlPlane, nodes: &[Value]) -> Result<()> {
+    let mut without_status = nodes.to_vec();
+    without_status.iter_mut().filter_map(Value::as_object_mut).for_each(|node| {
+        node.remove("status");
+    });
+    control.apply(&without_status)?;
+    control.replace_status(nodes)?;
+    // Every new node has it, until a controller takes it away.
+    let names = nodes.iter().filter_map(|node| node["metadata"]["name"].as_str()).collect::<Vec<_>>();
+    let taint = "node.kubernetes.io/not-ready:NoSchedule-";
+    control.kubectl(&[&["taint", "nodes"], &names[..], &[taint]].concat(), "").map(drop)
+}
+
+fn node(state: &State, node: &Node) -> Value {
     let mut labels = node.labels.clone();
+    labels.insert("kubernetes.io/os".to_owned(), "linux".to_owned());
     labels.insert("kubernetes.io/hostname".to_owned(), node.name.clone());
     let mut addresses: Vec<Value> =
         node.underlay.iter().map(|a| json!({"type": "InternalIP", "address": a.addr()})).collect();
     addresses.push(json!({"type": "Hostname", "address": node.name}));
+    // As kubelet registers with it: so no pod is there before the node's agent is ready.
+    let taint = json!({"key": "egret.dev/agent-not-ready", "effect": "NoSchedule"});
+    let taints: Vec<&Value> = state.installed.then_some(&taint).into_iter().collect();
     json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": node.name, "labels": labels},
-        "spec": {"podCIDR": node.pod_networks.first(), "podCIDRs": node.pod_networks},
+        "spec": {"podCIDR": node.pod_networks.first(), "podCIDRs": node.pod_networks, "taints": taints},
         "status": {
             "addresses": addresses,
             "conditions": [{"type": "Ready", "status": "True"}],
             "nodeInfo": node_info(),
+            "capacity": ROOM.iter().copied().collect::<BTreeMap<_, _>>(),
+            "allocatable": ROOM.iter().copied().collect::<BTreeMap<_, _>>(),
         },
     })
 }
@@ -133,6 +163,11 @@ fn node_info() -> Value {
 fn namespace(name: &str) -> Value {
     let labels = json!({"kubernetes.io/metadata.name": name});
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+}
+
+fn account(namespace: &str) -> Value {
+    let metadata = json!({"name": "default", "namespace": namespace});
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
 }
 
 fn pod(request: &PodRequest, addresses: &[IpNet]) -> Value {

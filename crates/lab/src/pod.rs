@@ -32,6 +32,8 @@ pub struct PodRequest {
     /// Its first process, with arguments; empty for a pod without. It runs from the moment that the pod's link
     /// is up, before anybody knows the pod.
     pub process: Vec<String>,
+    /// Its node's kubelet makes it, of an object that is there.
+    pub by_kubelet: bool,
 }
 
 /// Makes a pod: its network first, then the object that tells everybody.
@@ -39,6 +41,15 @@ pub struct PodRequest {
 /// # Errors
 /// When the name is taken, the node is unknown or full, or a command fails.
 pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<()> {
+    let wiring = wire(paths, state, request)?;
+    Objects::of(paths, state)?.write_pod(request, &wiring.addresses)
+}
+
+/// Makes a pod's network, and starts its process.
+///
+/// # Errors
+/// As [`create`].
+pub fn wire(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<Wiring> {
     let node = state.topology.node(&request.node)?.clone();
     for name in [&request.namespace, &request.name] {
         ensure!(
@@ -76,6 +87,7 @@ pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<
                 name: request.name.clone(),
                 node: node.name.clone(),
                 link: wiring.link.clone(),
+                by_kubelet: request.by_kubelet,
             }),
         };
         state.hosts.insert(host_name.clone(), host);
@@ -103,7 +115,7 @@ pub fn create(paths: &Paths, state: &mut State, request: &PodRequest) -> Result<
         state.processes.push(process);
         state.write(paths)?;
     }
-    Objects::of(paths, state)?.write_pod(request, &wiring.addresses)
+    Ok(wiring)
 }
 
 /// How a pod hangs on its node.
@@ -131,11 +143,20 @@ fn hang(state: &State, node: &Node, pod_netns: &str, wiring: &Wiring) -> Result<
 /// # Errors
 /// When there is no such pod, or a command fails.
 pub fn remove(paths: &Paths, state: &mut State, namespace: &str, name: &str) -> Result<()> {
-    let Some((host_name, host)) = state.pod(namespace, name) else {
+    if state.pod(namespace, name).is_none() {
         bail!("pod {namespace}/{name}: no such pod; `egret lab hosts` shows those there are");
-    };
-    let (host_name, host) = (host_name.to_owned(), host.clone());
+    }
     Objects::of(paths, state)?.remove_pod(namespace, name)?;
+    unwire(paths, state, namespace, name)
+}
+
+/// Removes a pod's network, and what runs in it. A pod that is not there is no error.
+///
+/// # Errors
+/// When a command fails.
+pub fn unwire(paths: &Paths, state: &mut State, namespace: &str, name: &str) -> Result<()> {
+    let Some((host_name, host)) = state.pod(namespace, name) else { return Ok(()) };
+    let (host_name, host) = (host_name.to_owned(), host.clone());
     crate::down::kill_inside([host.netns.clone()]);
     state.processes.retain(|p| !(p.role == "pod" && p.host == host_name));
     if let Some(pod) = &host.pod {

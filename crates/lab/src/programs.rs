@@ -2,19 +2,22 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use egret_api::Object;
 
 use crate::process::{self, Process};
 use crate::state::{Paths, State, StoreKind};
-use crate::{kubernetes, wait};
+use crate::{kubernetes, netns, wait};
 
 /// How long everybody may take to become ready.
 pub const READY: Duration = Duration::from_secs(30);
+/// Where the chart's agents answer, on their node.
+const AGENT: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9917);
 /// Lines of a log that are shown when something fails.
 const TAIL: usize = 12;
 
@@ -47,6 +50,11 @@ pub fn start_controller(paths: &Paths, state: &mut State) -> Result<()> {
 /// # Errors
 /// When it cannot be started.
 pub fn restart_controller(paths: &Paths, state: &mut State, arguments: Vec<String>) -> Result<()> {
+    ensure!(
+        !state.installed,
+        "lab {0}: its controllers are pods; `egret lab --name {0} kubectl -n egret-system edit deployment egret-controller`",
+        state.name
+    );
     let own: Vec<_> = state.processes.iter().filter(|p| p.role == "controller").cloned().collect();
     process::kill_all(&own);
     state.topology.controller = arguments;
@@ -54,7 +62,7 @@ pub fn restart_controller(paths: &Paths, state: &mut State, arguments: Vec<Strin
     let host = controller_node(state).to_owned();
     let decided = wait::until(paths, state, READY, |_| {
         wait::check_alive(state, |p| p.role == "controller")?;
-        let ready = answers_ready(paths, "controller", &host);
+        let ready = answers_ready(paths, state, "controller", &host);
         Ok(if ready { Vec::new() } else { vec!["the controller to decide".to_owned()] })
     });
     decided.map_err(|error| error.context(logs(state)))
@@ -130,7 +138,8 @@ fn start(paths: &Paths, state: &mut State, role: &str, host: &str, arguments: &[
     keep(paths, state, process)
 }
 
-fn keep(paths: &Paths, state: &mut State, process: Process) -> Result<()> {
+/// Remembers a process, in place of the one that did the same.
+pub(crate) fn keep(paths: &Paths, state: &mut State, process: Process) -> Result<()> {
     state.processes.retain(|p| !(p.role == process.role && p.host == process.host));
     state.processes.push(process);
     state.write(paths)
@@ -158,7 +167,7 @@ pub fn wait_ready(paths: &Paths, state: &State, nodes: &[&str]) -> Result<()> {
             view.snapshot.objects.iter().any(record)
         };
         // The record of a node that has rebooted is from before: its agent must say so itself.
-        let ready = |node: &&str| recorded(node) && answers_ready(paths, "agent", node);
+        let ready = |node: &&str| recorded(node) && answers_ready(paths, state, "agent", node);
         Ok(nodes.iter().filter(|n| !ready(n)).map(|n| format!("the agent of {n}")).collect())
     });
     outcome.map_err(|error| error.context(logs(state)))
@@ -176,15 +185,28 @@ pub fn logs(state: &State) -> String {
     text
 }
 
-/// The program at this socket says that it is ready.
-pub fn answers_ready(paths: &Paths, role: &str, host: &str) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = UnixStream::connect(paths.socket(role, host))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+/// The program of this host says that it is ready: at its socket, or in an installed lab, the agent where the chart has it.
+pub fn answers_ready(paths: &Paths, state: &State, role: &str, host: &str) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    fn ask(mut stream: impl Read + Write) -> std::io::Result<String> {
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
+    }
+    let by_socket = || {
+        let stream = UnixStream::connect(paths.socket(role, host))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        ask(stream)
     };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    let by_port = || {
+        let stream = TcpStream::connect_timeout(&AGENT.into(), PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        ask(stream)
+    };
+    let answer = match (state.installed, state.host(host)) {
+        (true, Ok(host)) => netns::run_in(&host.netns, || Ok(by_port()?)),
+        _ => by_socket().map_err(Into::into),
+    };
+    answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }

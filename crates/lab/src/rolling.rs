@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
+use crate::kubernetes::{self, ControlPlane};
 use crate::process::Process;
 use crate::state::{Paths, State};
 use crate::{programs, wait};
@@ -16,6 +17,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// # Errors
 /// When a program does not end, or is not ready again.
 pub fn roll(paths: &Paths, state: &mut State) -> Result<()> {
+    if state.installed {
+        return kubernetes::roll(&ControlPlane::of(paths, state)?);
+    }
     let nodes: Vec<String> =
         state.topology.nodes.iter().map(|n| n.name.clone()).filter(|n| state.is_up(n)).collect();
     for node in nodes {
@@ -28,7 +32,7 @@ pub fn roll(paths: &Paths, state: &mut State) -> Result<()> {
     programs::start_controller(paths, state)?;
     wait::until(paths, state, programs::READY, |_| {
         wait::check_alive(state, |p| p.role == "controller")?;
-        let ready = programs::answers_ready(paths, "controller", &host);
+        let ready = programs::answers_ready(paths, state, "controller", &host);
         Ok(if ready { Vec::new() } else { vec!["the controller to decide".to_owned()] })
     })
 }

@@ -132,6 +132,9 @@ pub struct State {
     pub store: StoreKind,
     /// Controller and agents run in it.
     pub programs: bool,
+    /// They are pods of an installation, which kubelets run.
+    #[serde(default)]
+    pub installed: bool,
     /// Hosts by name, pods too.
     pub hosts: BTreeMap<String, Host>,
     /// The lab's own processes.
@@ -222,6 +225,9 @@ pub struct PodHost {
     pub node: String,
     /// The node's end of its link.
     pub link: String,
+    /// Its node's kubelet runs it.
+    #[serde(default)]
+    pub by_kubelet: bool,
 }
 
 /// What is broken at a node.

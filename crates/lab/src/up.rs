@@ -23,6 +23,8 @@ pub struct Parts {
     pub sniffer: bool,
     /// Where the lab's objects are.
     pub store: StoreKind,
+    /// Controllers and agents are pods of an installation, which kubelets run.
+    pub installed: bool,
 }
 
 /// Makes a lab and returns when every agent is ready. What a lab of that name left behind is removed first.
@@ -31,17 +33,22 @@ pub struct Parts {
 /// When something cannot be made or does not become ready; what is there by then is for `down` to remove.
 pub fn up(paths: &Paths, topology: Topology, parts: Parts, say: &dyn Fn(&str)) -> Result<State> {
     ensure!(nix::unistd::geteuid().is_root(), "the lab makes network namespaces: run it as root");
-    let _lock = paths.lock()?;
+    let lock = paths.lock()?;
     remove(paths)?;
     ensure!(
         parts.store == StoreKind::Kubernetes || !topology.has_proxies(),
         "proxy: a kube-proxy asks an API server; add --store kubernetes"
+    );
+    ensure!(
+        parts.store == StoreKind::Kubernetes || !parts.installed,
+        "--installed: Egret is installed in a cluster; add --store kubernetes"
     );
     let mut state = State {
         name: paths.name.clone(),
         topology,
         store: parts.store,
         programs: parts.programs,
+        installed: parts.installed,
         hosts: BTreeMap::new(),
         processes: Vec::new(),
         faults: BTreeMap::new(),
@@ -62,13 +69,23 @@ pub fn up(paths: &Paths, topology: Topology, parts: Parts, say: &dyn Fn(&str)) -
         kubernetes::start(paths, &mut state)?;
     }
     Objects::of(paths, &state)?.write_nodes(&state)?;
-    if parts.store == StoreKind::Kubernetes {
+    if parts.installed {
+        say("controllers, scheduler and kubelets");
+        kubernetes::begin(paths, &mut state)?;
+    } else if parts.store == StoreKind::Kubernetes {
         kubernetes::install(&ControlPlane::of(paths, &state)?, &state)?;
     }
     if parts.sniffer {
         programs::start_sniffer(paths, &mut state)?;
     }
-    if parts.programs {
+    if parts.installed {
+        say("pods of Egret");
+        // Kubelets wire pods.
+        drop(lock);
+        kubernetes::wait_rolled_out(&ControlPlane::of(paths, &state)?)?;
+        state = State::read(paths)?;
+        programs::wait_all_ready(paths, &state)?;
+    } else if parts.programs {
         say("controller and agents");
         programs::start_controller(paths, &mut state)?;
         let nodes: Vec<String> = state.topology.nodes.iter().map(|n| n.name.clone()).collect();
@@ -77,7 +94,9 @@ pub fn up(paths: &Paths, topology: Topology, parts: Parts, say: &dyn Fn(&str)) -
         }
         programs::wait_all_ready(paths, &state)?;
     }
-    kubernetes::start_proxies(paths, &mut state)?;
+    if !parts.installed {
+        kubernetes::start_proxies(paths, &mut state)?;
+    }
     if parts.sniffer && crate::sniff::report(paths, Duration::from_secs(5)).is_err() {
         let log = state.processes.iter().find(|p| p.role == "sniffer").map(|p| p.log_tail(20));
         bail!("the sniffer does not answer:\n{}", log.unwrap_or_default());

@@ -58,7 +58,8 @@ fn not_in_force(state: &State, view: &View) -> Vec<String> {
     let decided = progress.as_ref().is_some_and(|p| p.observed_objects == snapshot.objects_digest);
     let recorded = progress.as_ref().is_some_and(|p| p.addresses == snapshot.addresses_digest);
     let mut waiting = Vec::new();
-    if state.processes.iter().any(|p| p.role == "controller" && p.is_alive()) && !(decided && recorded) {
+    let decides = |p: &Process| p.role == "controller" && p.is_alive();
+    if (state.installed || state.processes.iter().any(decides)) && !(decided && recorded) {
         waiting.push("the controller to decide".to_owned());
     }
     for node in state.topology.nodes.iter().map(|n| n.name.as_str()).filter(|n| state.is_up(n)) {

@@ -33,7 +33,7 @@ struct Lab {
 impl Lab {
     fn up(name: &str, topology: &str) -> Lab {
         let paths = Paths::of(&format!("{name}-{}", std::process::id())).unwrap();
-        let parts = Parts { programs: false, sniffer: false, store: StoreKind::Directory };
+        let parts = Parts { programs: false, sniffer: false, store: StoreKind::Directory, installed: false };
         let state = up::up(&paths, Topology::parse(topology).unwrap(), parts, &|_| {}).unwrap();
         let own = paths.clone();
         netns::spawn_in(&state.switch(), move || sniff::run(&own)).unwrap();
@@ -44,8 +44,15 @@ impl Lab {
     fn pod(&mut self, name: &str, app: &str) {
         let labels: BTreeMap<String, String> = [("app".to_owned(), app.to_owned())].into();
         let (namespace, node) = ("prod".to_owned(), "node-2".to_owned());
-        let request =
-            PodRequest { namespace, name: name.to_owned(), node, labels, second: None, process: Vec::new() };
+        let request = PodRequest {
+            namespace,
+            name: name.to_owned(),
+            node,
+            labels,
+            second: None,
+            process: Vec::new(),
+            by_kubelet: false,
+        };
         pod::create(&self.paths, &mut self.state, &request).unwrap();
     }
 

@@ -15,7 +15,7 @@ fn connect(pod: &Host) -> (TcpStream, String) {
 }
 
 #[test]
-fn a_gateway_fails_over_while_the_api_server_is_dead_and_changes_take_effect_when_it_is_back() {
+fn a_gateway_fails_over_while_the_api_server_is_dead_and_changes_take_effect_when_it_takes_new_tokens() {
     let lab = Lab::up_on(Store::Kubernetes, "t-api", SMALL);
     lab.apply(ANTREA_HA);
     lab.host("outside-2").serve_sources(7000);
@@ -33,12 +33,61 @@ fn a_gateway_fails_over_while_the_api_server_is_dead_and_changes_take_effect_whe
         assert_echoes(&mut stream, "and both are back");
     }
 
+    no_token_is_accepted_any_more(&lab);
     lab.egret(&["fault", "control", "heal"]);
-    assert_echoes(&mut stream, "the API server is back");
+    lab.until("the tokens to be refused", || match refused(&lab) {
+        // Four agents and the controller, who go on to ask.
+        10.. => Ok(()),
+        count => Err(format!("{count} times")),
+    });
+    assert_echoes(&mut stream, "the API server is back, and accepts nobody");
+    for node in ["node-4", "node-5"] {
+        lab.egret(&["fault", node, "cut", "eth1"]);
+        assert_echoes(&mut stream, "the other gateway carries on");
+        assert_eq!(connect(&pod).1, "10.10.0.11", "a new connection while {node} is cut off");
+        lab.egret(&["fault", node, "heal"]);
+    }
+    renew_the_tokens(&lab);
     let other = lab.pod("staging", "other", "node-2", "app=web");
     assert_eq!(connect(&other).1, "10.10.0.12", "a pod that came afterwards");
     assert_eq!(connect(&pod).1, "10.10.0.11", "no address has moved");
     lab.assert_no_leak();
+}
+
+/// The server comes back with another key for tokens: those of the old one are as good as expired, for everybody at once.
+fn no_token_is_accepted_any_more(lab: &Lab) {
+    let directory = lab.directory().join("kubernetes");
+    for file in ["sa.key", "sa.pub"] {
+        std::fs::copy(directory.join("server.key"), directory.join(file)).unwrap();
+    }
+}
+
+/// How often the server has refused somebody whom it does not know.
+fn refused(lab: &Lab) -> usize {
+    let log = std::fs::read_to_string(lab.directory().join("kubernetes/audit.jsonl")).unwrap();
+    let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    entries.filter(|entry| entry["responseStatus"]["code"] == 401).count()
+}
+
+/// Puts new tokens where the old ones are, as kubelet does it.
+fn renew_the_tokens(lab: &Lab) {
+    let create = ["kubectl", "create", "token", "--namespace=egret-system", "--duration=24h"];
+    let agents = ["node-1", "node-2", "node-4", "node-5"].map(|node| format!("egret-agent-{node}"));
+    for name in agents.iter().map(String::as_str).chain(["egret-controller"]) {
+        let pod = format!("--bound-object-name={name}");
+        let of: &[&str] = match name {
+            "egret-controller" => &[name],
+            _ => &["egret-agent", "--bound-object-kind=Pod", &pod],
+        };
+        let token = lab.egret(&[&create, of].concat());
+        let file = lab.directory().join(format!("kubernetes/{name}.kubeconfig"));
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        config["users"][0]["user"]["token"] = token.trim().into();
+        // Who reads sees all of the old or all of the new.
+        let draft = file.with_extension("draft");
+        std::fs::write(&draft, config.to_string()).unwrap();
+        std::fs::rename(draft, file).unwrap();
+    }
 }
 
 #[test]
@@ -69,7 +118,7 @@ fn kubectl_speaks_to_the_api_server_of_its_lab() {
 }
 
 /// The command line as an administrator of the lab's cluster, for programs: what it answers, and its exit code.
-fn ask(lab: &Lab, arguments: &[&str]) -> (Value, Option<i32>) {
+pub fn ask(lab: &Lab, arguments: &[&str]) -> (Value, Option<i32>) {
     let admin = lab.directory().join("kubernetes/admin.kubeconfig").display().to_string();
     let arguments = [arguments, &["-o", "json", "--kubeconfig", &admin]].concat();
     let output = lab.host("control").command(env!("CARGO_BIN_EXE_egret"), &arguments);
@@ -79,7 +128,7 @@ fn ask(lab: &Lab, arguments: &[&str]) -> (Value, Option<i32>) {
 }
 
 /// What was looked at and is not well, with what was found.
-fn not_well(report: &Value) -> Vec<String> {
+pub fn not_well(report: &Value) -> Vec<String> {
     let bad = report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] != "ok");
     bad.map(|f| format!("{}: {}", f["lookedAt"].as_str().unwrap(), f["found"].as_str().unwrap())).collect()
 }

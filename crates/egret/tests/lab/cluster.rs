@@ -2,9 +2,7 @@
 //! One node has ptp, and iptables for both; its neighbour bridge, and nftables for both; the gateways as well.
 
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,7 +25,7 @@ pub fn at(server: &str) -> SocketAddr {
 }
 
 /// Both kinds of pod network and of kube-proxy, on nodes and on gateways.
-fn networks() -> String {
+pub fn networks() -> String {
     let ptp = "    cni: ptp\n    plugins: true\n    proxy: iptables\n";
     let bridge = "    cni: bridge\n    plugins: true\n    proxy: nftables\n";
     SMALL.replace("    cni: ptp\n", ptp).replace("    cni: bridge\n", bridge)
@@ -61,6 +59,41 @@ fn with_cni_plugins_and_kube_proxy_pods_leave_by_their_address_and_services_work
     nothing_is_lost_in_a_rolling_update(&lab, &webs);
     gateways_fail(&lab, &webs, &free, &phones);
     lab.assert_no_leak();
+}
+
+#[test]
+fn clusters_of_one_plugin_and_one_kind_of_proxy_work() {
+    for (network, proxy) in [("ptp", "iptables"), ("bridge", "nftables")] {
+        let lab = Lab::not_up("t-uniform");
+        lab.rise_with(Store::Kubernetes, SMALL, &["--network", network, "--proxy", proxy]);
+        lab.host("outside-2").serve_sources(7000);
+        lab.apply(ANTREA_HA);
+        lab.kubectl(&["create", "namespace", "telephony"]);
+        lab.apply(SERVICES);
+        let webs =
+            ["node-1", "node-2"].map(|node| (node, lab.pod("prod", &format!("web-{node}"), node, "app=web")));
+        let free =
+            ["node-1", "node-2"].map(|node| lab.pod("free", &format!("free-{node}"), node, "app=free"));
+        let dns = lab.pod("kube-system", "dns", "node-2", "k8s-app=kube-dns");
+        dns.serve_sources(53);
+        for node in ["node-1", "node-2"] {
+            let node = lab.host(node);
+            let has = |program: &str, words: &[&str]| node.command(program, words).status.success();
+            assert_eq!(has("ip", &["link", "show", "cni0"]), network == "bridge", "{network}");
+            assert_eq!(has("nft", &["list", "table", "ip", "kube-proxy"]), proxy == "nftables", "{proxy}");
+            assert_eq!(
+                has("iptables", &["-t", "nat", "-L", "KUBE-SERVICES"]),
+                proxy == "iptables",
+                "{proxy}"
+            );
+        }
+        selected_pods_leave_by_their_address_and_others_by_their_node(&webs, &free);
+        // Whom the server sees is the plugin's matter: bridge masquerades what goes to another node.
+        for pod in webs.iter().map(|(_, web)| web).chain(&free) {
+            pod.udp_source_asking_again(at(DNS)).unwrap();
+        }
+        lab.assert_no_leak();
+    }
 }
 
 /// A pod that sends from the moment when its plugin has made its link, long before anybody knows the pod.
@@ -187,7 +220,8 @@ fn the_service_is_reached_at_the_address_by_which_its_pods_leave(lab: &Lab, phon
 
 /// Asks without end, and counts what comes of it: the source of each answer, or that there was none.
 struct Asking {
-    stop: Arc<AtomicBool>,
+    /// Who asks goes on for as long as these are held.
+    stop: [Sender<()>; 2],
     heard: Receiver<Option<String>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -195,49 +229,43 @@ struct Asking {
 impl Asking {
     /// By one UDP socket, and by one new TCP connection after the other.
     fn new(pod: &Host) -> Asking {
-        let stop = Arc::new(AtomicBool::new(false));
         let (say, heard) = std::sync::mpsc::channel();
-        let on = |stop: &Arc<AtomicBool>| {
-            let stop = Arc::clone(stop);
-            move || !stop.load(Ordering::Relaxed)
-        };
-        let (goes_on, said) = (on(&stop), say.clone());
+        // The next question is due after the pace, and none when it is stopped.
+        let goes_on = |stop: &Receiver<()>, pace| stop.recv_timeout(pace) == Err(RecvTimeoutError::Timeout);
+        let ((stop_one, one), (stop_other, other)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        let said = say.clone();
         let datagrams = pod.run(move || {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
             socket.connect(at(FAR)).unwrap();
             socket.set_read_timeout(Some(SILENCE)).unwrap();
             let mut buffer = [0; 64];
-            while goes_on() {
+            while goes_on(&one, PACE) {
                 let answer = socket.send(b"who am I?").and_then(|_| socket.recv(&mut buffer));
                 let source = answer.ok().map(|size| String::from_utf8_lossy(&buffer[..size]).into_owned());
                 let _ = said.send(source);
-                // Nobody tells the time but the clock.
-                std::thread::sleep(PACE);
             }
         });
-        let goes_on = on(&stop);
         let connections = pod.run(move || {
-            while goes_on() {
+            while goes_on(&other, PACE * 10) {
                 let stream = TcpStream::connect_timeout(&at(FAR), SILENCE).and_then(|mut stream| {
                     stream.set_read_timeout(Some(SILENCE))?;
                     read_address(&mut stream)
                 });
                 let _ = say.send(stream.ok().map(|source| source.to_string()));
-                std::thread::sleep(PACE * 10);
             }
         });
-        Asking { stop, heard, threads: vec![datagrams, connections] }
+        Asking { stop: [stop_one, stop_other], heard, threads: vec![datagrams, connections] }
     }
 
     /// Every answer, or that there was none.
     fn stop(self) -> Vec<Option<String>> {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
         self.heard.iter().collect()
     }
 }
 
-fn nothing_is_lost_in_a_rolling_update(lab: &Lab, webs: &[(&str, Host)]) {
+pub fn nothing_is_lost_in_a_rolling_update(lab: &Lab, webs: &[(&str, Host)]) {
     let asking: Vec<Asking> = webs.iter().map(|(_, web)| Asking::new(web)).collect();
     lab.egret(&["roll"]);
     for ((node, _), asking) in webs.iter().zip(asking) {

@@ -32,9 +32,8 @@ struct Room(u8);
 impl Room {
     fn wait(places: u8) -> Room {
         let free = FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut free = FREED
-            .wait_while(free, |free| *free < places)
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut free =
+            FREED.wait_while(free, |free| *free < places).unwrap_or_else(|poisoned| poisoned.into_inner());
         *free -= places;
         Room(places)
     }
@@ -54,13 +53,16 @@ pub enum Store {
     Directory,
     /// In a real API server, which `make kubernetes` builds.
     Kubernetes,
+    /// There as well; and Egret is installed there, by its DaemonSet and its Deployment.
+    Installed,
 }
 
 impl Store {
-    fn as_str(self) -> &'static str {
+    fn arguments(self) -> &'static [&'static str] {
         match self {
-            Store::Directory => "directory",
-            Store::Kubernetes => "kubernetes",
+            Store::Directory => &["--store", "directory"],
+            Store::Kubernetes => &["--store", "kubernetes"],
+            Store::Installed => &["--store", "kubernetes", "--installed"],
         }
     }
 }
@@ -94,7 +96,7 @@ impl Lab {
     pub fn up_on(store: Store, name: &str, topology: &str) -> Lab {
         match store {
             Store::Directory => Self::in_room(name, 1).start(store, topology),
-            Store::Kubernetes => Self::not_up(name).start(store, topology),
+            Store::Kubernetes | Store::Installed => Self::not_up(name).start(store, topology),
         }
     }
 
@@ -125,8 +127,14 @@ impl Lab {
     /// Starts this lab.
     #[track_caller]
     pub fn rise(&self, store: Store, topology: &str) {
+        self.rise_with(store, topology, &[]);
+    }
+
+    /// Starts this lab, with more on its command line.
+    #[track_caller]
+    pub fn rise_with(&self, store: Store, topology: &str, more: &[&str]) {
         let file = self.file("topology", topology);
-        self.egret(&["up", "-f", file.to_str().unwrap(), "--store", store.as_str()]);
+        self.egret(&[&["up", "-f", file.to_str().unwrap()], store.arguments(), more].concat());
     }
 
     /// Writes a file for this lab's command line to read.
@@ -222,7 +230,7 @@ impl Lab {
     /// who heals the node sooner would find them there.
     pub fn kill_programs(&self, node: &str) {
         let begun = Instant::now();
-        for pid in self.host(node).pids {
+        for pid in self.programs(node) {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
             while egret_lab::process::started(pid.as_raw()).is_some() {
@@ -230,6 +238,17 @@ impl Lab {
                 std::thread::yield_now();
             }
         }
+    }
+
+    /// Its agent, and the controller if it is there; in an installed lab, what its kubelet has started.
+    fn programs(&self, node: &str) -> Vec<i64> {
+        if !self.directory().join("nodes").exists() {
+            return self.host(node).pids;
+        }
+        let containers = self.directory().join("nodes").join(node).join("containers");
+        let read = |path: PathBuf| serde_json::from_slice::<Value>(&std::fs::read(path).ok()?).ok();
+        let files = std::fs::read_dir(&containers).into_iter().flatten().flatten();
+        files.filter_map(|file| read(file.path())?["pid"].as_i64()).collect()
     }
 
     /// Where the lab keeps its state.
@@ -254,14 +273,24 @@ impl Lab {
     /// What the node's agent answers to `/metrics`.
     #[track_caller]
     pub fn metrics(&self, node: &str) -> String {
+        fn ask(mut stream: impl Read + Write) -> String {
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        }
+        if self.directory().join("nodes").exists() {
+            return self.host(node).wait(|| {
+                let stream = TcpStream::connect("127.0.0.1:9917").unwrap();
+                stream.set_read_timeout(Some(DEADLINE)).unwrap();
+                ask(stream)
+            });
+        }
         let socket = self.directory().join("run").join(format!("agent-{node}.sock"));
-        let mut stream =
+        let stream =
             std::os::unix::net::UnixStream::connect(&socket).unwrap_or_else(|e| panic!("{socket:?}: {e}"));
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
+        ask(stream)
     }
 }
 

@@ -31,6 +31,7 @@ fn two_labs_stand_side_by_side_and_leave_nothing(store: Store) {
     let [first_name, second_name] = match store {
         Store::Directory => ["t-dir-one", "t-dir-two"],
         Store::Kubernetes => ["t-kube-one", "t-kube-two"],
+        Store::Installed => ["t-inst-one", "t-inst-two"],
     };
     let one = Lab::not_up(first_name);
     one.rise(store, SMALL);

@@ -19,6 +19,7 @@ mod hairpin;
 mod harness;
 mod house;
 mod input;
+mod installed;
 mod leases;
 mod local_traffic;
 mod macvlan;

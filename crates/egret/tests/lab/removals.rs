@@ -12,6 +12,8 @@ use crate::harness::{ANTREA_HA, Lab, SMALL, Store, assert_echoes};
 const FAR: &str = "198.51.100.10:7000";
 /// A kind that is served again is found again within a minute.
 const SOON: Duration = Duration::from_secs(90);
+/// Who has not written anything for so long has nothing to write.
+const SETTLED: Duration = Duration::from_secs(2);
 /// How long nothing happens.
 const REST: Duration = Duration::from_secs(10);
 
@@ -35,6 +37,31 @@ fn until<T>(what: &str, attempt: impl Fn() -> Result<T, String>) -> T {
             Ok(value) => return value,
             Err(last) => assert!(Instant::now() < deadline, "still not: {what}: {last}"),
         }
+    }
+}
+
+/// Waits until leases that were not needed in the first seconds, and the records of it, are settled: nobody of Egret has
+/// written anything for a while, but for who leads.
+fn until_settled(lab: &Lab) {
+    let log = lab.directory().join("kubernetes/audit.jsonl");
+    let writes = || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        let wrote = |entry: &Value| {
+            entry["user"]["username"].as_str().is_some_and(|user| user.contains(":egret-system:"))
+                && ["create", "patch", "update", "delete"].iter().any(|verb| entry["verb"] == *verb)
+                && entry["objectRef"]["resource"] != "leases"
+        };
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(wrote).count()
+    };
+    let mut last = (writes(), Instant::now());
+    let deadline = Instant::now() + SOON;
+    while last.1.elapsed() < SETTLED {
+        assert!(Instant::now() < deadline, "{} writes, and no end of it", last.0);
+        let now = writes();
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        std::thread::yield_now();
     }
 }
 
@@ -81,8 +108,7 @@ fn removed_definitions_and_namespaces_move_no_address_and_stop_nothing_and_at_re
     let (mut stream, source) = web.connect(FAR.parse().unwrap());
     assert_eq!(source.to_string(), "10.10.0.11");
     assert_eq!(other.connect(FAR.parse().unwrap()).1.to_string(), "10.10.0.12");
-    // Leases that were not needed in the first seconds, and the records of it, are settled.
-    std::thread::sleep(Duration::from_secs(3));
+    until_settled(&lab);
 
     let asked = asked_at_rest(&lab);
     let of = |account: &str| -> usize {

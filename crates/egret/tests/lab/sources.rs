@@ -21,7 +21,7 @@ fn at(server: &str) -> SocketAddr {
     server.parse().unwrap()
 }
 
-fn seed_example_sends_prod_and_staging_by_their_addresses_under_each_cni_shape(store: Store) {
+pub fn seed_example_sends_prod_and_staging_by_their_addresses_under_each_cni_shape(store: Store) {
     let lab = Lab::up_on(store, "t-seed", SMALL);
     lab.apply(ANTREA_HA);
     for outside in ["outside-1", "outside-2"] {

@@ -26,7 +26,7 @@ fn demo_loses_no_connection_when_the_gateway_is_powered_off() {
     assert_eq!(report["wrong_source_packets"], 0, "{report:#}");
 }
 
-fn agents_and_controller_die_and_connections_do_not(store: Store) {
+pub fn agents_and_controller_die_and_connections_do_not(store: Store) {
     let lab = Lab::up_on(store, "t-kill", SMALL);
     lab.apply(ANTREA_HA);
     lab.host("outside-2").serve_sources(7000);

@@ -49,7 +49,15 @@ pub fn make_pods(paths: &Paths, state: &mut State) -> Result<()> {
         pod::create(
             paths,
             state,
-            &PodRequest { namespace, name, node, labels, second: None, process: Vec::new() },
+            &PodRequest {
+                namespace,
+                name,
+                node,
+                labels,
+                second: None,
+                process: Vec::new(),
+                by_kubelet: false,
+            },
         )?;
     }
     Ok(())

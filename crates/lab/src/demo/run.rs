@@ -42,7 +42,7 @@ pub fn work(paths: &Paths, args: &DemoArgs) -> Result<ExitCode> {
     raise_file_limit()?;
     let topology = Topology::parse(topology::DEFAULT)?;
     screen.say("a cluster of 6 nodes in network namespaces, 3 of them gateways; a router; 2 hosts outside");
-    let parts = Parts { programs: true, sniffer: true, store: args.store };
+    let parts = Parts { programs: true, sniffer: true, store: args.store, installed: false };
     let mut state = up::up(paths, topology, parts, &|step| screen.say(&format!("  {step}")))?;
     cluster::make_pods(paths, &mut state)?;
     let servers =

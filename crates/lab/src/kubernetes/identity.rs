@@ -37,12 +37,18 @@ pub(super) fn own_kubeconfig(directory: &Path) -> PathBuf {
     directory.join("lab.kubeconfig")
 }
 
-/// Makes everybody's kubeconfig.
-pub(super) fn make(control: &ControlPlane, state: &State) -> Result<()> {
+/// Makes the lab's own kubeconfig, and returns it.
+pub(super) fn make_own(control: &ControlPlane) -> Result<Value> {
     let text = fs::read_to_string(control.admin()).with_context(|| control.admin().display().to_string())?;
     let mut admin: Value = serde_saphyr::from_str(&text).context("the administrator's kubeconfig")?;
     admin["contexts"][0]["context"]["namespace"] = NAMESPACE.into();
     write(&own_kubeconfig(&control.directory), &admin)?;
+    Ok(admin)
+}
+
+/// Makes everybody's kubeconfig.
+pub(super) fn make(control: &ControlPlane, state: &State) -> Result<()> {
+    let admin = make_own(control)?;
     let as_bearer = |token: &str| {
         let mut config = admin.clone();
         config["users"][0]["user"] = json!({"token": token.trim()});

@@ -16,15 +16,18 @@ pub const INSTALLATION: &str = include_str!("../../../../deploy/egret.yaml");
 /// What the API server refuses.
 pub fn install(control: &ControlPlane, state: &State) -> Result<()> {
     control.kubectl(&["apply", "--server-side", "-f", "-"], INSTALLATION)?;
-    // The file leaves definitions of other systems' kinds to them; none of these systems is here.
-    let crds = egret_api::crds().iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
-    let foreign = |crd: &Value| crd["spec"]["group"] != egret_api::GROUP;
-    control.apply(&crds.into_iter().filter(foreign).collect::<Vec<_>>())?;
+    apply_definitions(control)?;
     let agents = agents()?;
     let pods: Vec<Value> = state.topology.nodes.iter().map(|node| agent(&agents, &node.name)).collect();
     control.apply(&pods)?;
-    control.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"], "")?;
     identity::make(control, state)
+}
+
+/// Defines all kinds. The one file leaves other systems' to them; none of these systems is here.
+pub(super) fn apply_definitions(control: &ControlPlane) -> Result<()> {
+    let crds = egret_api::crds().iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+    control.apply(&crds)?;
+    control.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"], "").map(drop)
 }
 
 /// Everything that is installed.

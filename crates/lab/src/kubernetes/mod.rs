@@ -3,6 +3,7 @@
 mod alone;
 mod identity;
 mod install;
+mod installed;
 mod people;
 mod program;
 mod proxy;
@@ -18,6 +19,7 @@ use crate::tool;
 pub use alone::{Alone, helm};
 pub use identity::kubeconfig;
 pub use install::{INSTALLATION, agent_capabilities, install, installation};
+pub use installed::{begin, register, roll, server_of_pods, start_kubelet, start_scheduler, wait_rolled_out};
 pub use program::program;
 pub use proxy::{SERVICES, start_controllers, start_proxies, start_proxy, wait_proxy};
 pub use server::start;
@@ -31,6 +33,8 @@ pub struct ControlPlane {
     netns: String,
     directory: PathBuf,
     program: PathBuf,
+    /// Kubernetes' own controllers run beside it, and admission asks for what they make.
+    pub(crate) installed: bool,
 }
 
 impl ControlPlane {
@@ -39,7 +43,8 @@ impl ControlPlane {
     /// # Errors
     /// When its program has not been built.
     pub fn of(paths: &Paths, state: &State) -> Result<ControlPlane> {
-        Ok(ControlPlane { netns: Self::netns_of(state), directory: directory(paths), program: program()? })
+        let (netns, directory, program) = (Self::netns_of(state), directory(paths), program()?);
+        Ok(ControlPlane { netns, directory, program, installed: state.installed })
     }
 
     /// The network namespace from which a lab's API server is reached.

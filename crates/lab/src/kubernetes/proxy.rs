@@ -17,6 +17,10 @@ use crate::state::{Paths, State};
 pub const SERVICES: &str = "10.96.0.0/16";
 /// Where a proxy tells on its node whether it has written its rules.
 const HEALTH: &str = "127.0.0.1:10256";
+/// What an installed lab needs besides.
+const WORKLOADS: &str = ",namespace-controller,serviceaccount-controller,root-ca-certificate-publisher-controller,\
+                         garbage-collector-controller,deployment-controller,replicaset-controller,daemonset-controller,\
+                         disruption-controller";
 /// How long a proxy may take to write its rules.
 const READY: Duration = Duration::from_secs(30);
 
@@ -28,7 +32,9 @@ pub fn start_proxies(paths: &Paths, state: &mut State) -> Result<()> {
     if !state.topology.has_proxies() {
         return Ok(());
     }
-    start_controllers(paths, state)?;
+    if !state.installed {
+        start_controllers(paths, state)?;
+    }
     let nodes: Vec<String> = state.topology.nodes.iter().map(|node| node.name.clone()).collect();
     for node in &nodes {
         start_proxy(paths, state, node)?;
@@ -52,7 +58,7 @@ pub fn start_proxy(paths: &Paths, state: &mut State, node: &str) -> Result<()> {
         // The machine's own, which no network namespace may change.
         "--conntrack-max-per-core=0".to_owned(),
     ];
-    start(paths, state, "proxy", node, &arguments)
+    spawn(paths, state, "proxy", node, &arguments)
 }
 
 /// Waits until the proxy of a node has written its rules, if the node has one.
@@ -94,7 +100,8 @@ fn is_healthy(state: &State, node: &str) -> Result<bool> {
     Ok(answer.starts_with("HTTP/1.1 200"))
 }
 
-/// Starts the controller that writes EndpointSlices.
+/// Starts Kubernetes' own controllers: the one that writes EndpointSlices, and in an installed lab those that make pods of
+/// workloads and clean up after them.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -114,12 +121,18 @@ pub fn start_controllers(paths: &Paths, state: &mut State) -> Result<()> {
         format!("--root-ca-file={}", directory.join("ca.crt").display()),
         format!("--cert-dir={}", own.display()),
         format!("--flex-volume-plugin-dir={}", own.display()),
-        "--controllers=endpointslice-controller".to_owned(),
+        format!("--controllers=endpointslice-controller{}", if state.installed { WORKLOADS } else { "" }),
     ]);
-    start(paths, state, "controllers", HOST, &arguments)
+    spawn(paths, state, "controllers", HOST, &arguments)
 }
 
-fn start(paths: &Paths, state: &mut State, role: &str, host: &str, arguments: &[String]) -> Result<()> {
+pub(super) fn spawn(
+    paths: &Paths,
+    state: &mut State,
+    role: &str,
+    host: &str,
+    arguments: &[String],
+) -> Result<()> {
     let (netns, log) = (state.host(host)?.netns.clone(), paths.log(role, host));
     let process = Process::spawn_program(role, host, &netns, program()?.as_os_str(), arguments, &log)?;
     state.processes.retain(|p| !(p.role == role && p.host == host));

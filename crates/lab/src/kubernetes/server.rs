@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::state::{Paths, State};
 
 /// The port that it listens on, as everywhere.
-const PORT: &str = "6443";
+pub(super) const PORT: &str = "6443";
 /// How long it may take to be ready: two seconds, on a machine that is not busy.
 const READY: Duration = Duration::from_secs(60);
 
@@ -23,7 +23,7 @@ pub fn start(paths: &Paths, state: &mut State) -> Result<()> {
     let address = state.topology.control.first().context(
         "the topology has no control: the API server needs an address between the nodes; add control: [ADDRESS/LENGTH]",
     )?;
-    let arguments: Vec<String> = [
+    let mut arguments: Vec<String> = [
         "apiserver",
         "--outlive",
         "--dir",
@@ -33,11 +33,16 @@ pub fn start(paths: &Paths, state: &mut State) -> Result<()> {
         "--port",
         PORT,
         "--",
-        // Pods of the lab are there before any controller could make service accounts for them.
-        "--disable-admission-plugins=ServiceAccount",
     ]
     .map(str::to_owned)
     .into();
+    let more: &[&str] = match state.installed {
+        // Kubelets may do what nodes may.
+        true => &["--authorization-mode=Node", "--enable-admission-plugins=NodeRestriction"],
+        // Pods of the lab are there before any controller could make service accounts for them.
+        false => &["--disable-admission-plugins=ServiceAccount"],
+    };
+    arguments.extend(more.iter().map(|flag| (*flag).to_owned()));
     let log = paths.log("apiserver", HOST);
     let netns = state.host(HOST)?.netns.clone();
     let (process, output) =

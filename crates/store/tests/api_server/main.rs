@@ -6,6 +6,7 @@ mod admission;
 mod definitions;
 mod faults;
 mod following;
+mod later;
 mod leading;
 mod proxy;
 mod records;

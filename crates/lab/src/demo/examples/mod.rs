@@ -54,7 +54,7 @@ pub fn work(paths: &Paths, args: &DemoArgs, dialect: Examples) -> Result<ExitCod
     raise_file_limit()?;
     let examples = example::of(dialect);
     screen.say("a cluster of 4 nodes in network namespaces, 2 of them gateways; a router; 2 hosts outside");
-    let parts = Parts { programs: true, sniffer: true, store: args.store };
+    let parts = Parts { programs: true, sniffer: true, store: args.store, installed: false };
     let step = |step: &str| screen.say(&format!("  {step}"));
     let mut state = up::up(paths, Topology::parse(NETWORKS)?, parts, &step)?;
     make_pods(paths, &mut state, &examples)?;
@@ -124,7 +124,11 @@ fn make_pods(paths: &Paths, state: &mut State, examples: &[Example]) -> Result<(
     let mut make = |namespace: &str, name: &str, app: &str, node: &str, second: Option<Second>| {
         let labels = [("app".to_owned(), app.to_owned())].into();
         let (namespace, name, node) = (namespace.to_owned(), name.to_owned(), node.to_owned());
-        pod::create(paths, state, &PodRequest { namespace, name, node, labels, second, process: Vec::new() })
+        pod::create(
+            paths,
+            state,
+            &PodRequest { namespace, name, node, labels, second, process: Vec::new(), by_kubelet: false },
+        )
     };
     make(STRANGER.0, STRANGER.1, "plain", "node-2", None)?;
     for example in examples {
