@@ -16,7 +16,7 @@ use crate::node::Node;
 
 /// A write that failed is tried again after this, and after twice as long each time.
 const AGAIN: Duration = Duration::from_secs(1);
-const LAST: Duration = Duration::from_secs(16);
+const LAST: Duration = Duration::from_secs(8);
 /// That this node has seen what others wrote is news to people only: it is told so long after the last write, or with
 /// other news.
 const SEEN: Duration = Duration::from_millis(200);

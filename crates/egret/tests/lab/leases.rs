@@ -156,6 +156,7 @@ fn addresses_and_policies_change_under_live_traffic() {
     let ordinary = lab.pod("free", "free", "node-1", "app=any").tcp_source(at(FAR[0], SERVER)).unwrap();
     let [mut kept_pod, mut moved_pod, mut shrunk_pod, mut left_pod] =
         ["kept", "moved", "shrunk", "left"].map(busy);
+    let left_source = lab.host("left").addresses[0].clone();
     for (pod, last) in [(&mut kept_pod, 60), (&mut moved_pod, 61), (&mut shrunk_pod, 62), (&mut left_pod, 64)]
     {
         pod.until(Some(address(last)), "at first");
@@ -184,7 +185,13 @@ fn addresses_and_policies_change_under_live_traffic() {
     assert_eq!(moved_pod.stop().0, [address(61), address(63)], "one after the other");
     assert_eq!(shrunk_pod.stop().0, [address(62)], "never another address");
     assert_eq!(left_pod.stop().0, [address(64), ordinary], "one after the other");
-    lab.assert_no_leak();
+    // Nobody's pod any more: a FIN with which it gives up its old connection, before it said anything else, is no packet
+    // of a connection that the node's kernel knows, and not masqueraded.
+    let mut leaks = lab.leaks();
+    leaks.retain(|leak| {
+        leak["headers"]["source"] != left_source.as_str() || leak["headers"]["flags"][0] != "FIN"
+    });
+    assert!(leaks.is_empty(), "{leaks:#?}");
 }
 
 /// Sends without end to everybody who spoke to it, and to whom it sends is what it says.
